@@ -1,0 +1,60 @@
+// Package config reads every file a person writes - agent, DNS, lab node, topology - into validated domain values.
+// Strict: an unknown key, a wrong value or a contradiction refuses the whole file with FILE:LINE:COL: item: rule.
+package config
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/anyedge/anyedge/pkg/announce"
+	"github.com/anyedge/anyedge/pkg/bgp"
+	"github.com/anyedge/anyedge/pkg/dnsserver"
+	"github.com/anyedge/anyedge/pkg/health"
+	"github.com/anyedge/anyedge/pkg/steering"
+)
+
+// Agent is edgeagent's file.
+type Agent struct {
+	Site     string
+	BGP      bgp.Config // Allowed: every prefix that the services announce; OnReport: nil
+	VIP      VIP
+	Services []Service
+	Journal  string         // path; empty: none
+	Metrics  netip.AddrPort // zero: none
+}
+
+// VIP tells where service addresses live.
+type VIP struct {
+	Manage    bool
+	Interface string
+}
+
+// Service joins what is announced with what is checked; both carry the same name.
+type Service struct {
+	Announce announce.Service
+	Health   health.Service
+}
+
+// DNS is edgedns' file.
+type DNS struct {
+	Site     string
+	Listen   []netip.AddrPort
+	Zones    []dnsserver.Zone
+	Services []DNSService
+	Metrics  netip.AddrPort // zero: none
+}
+
+// DNSService is a steered name and the checks of its endpoints.
+type DNSService struct {
+	steering.Service
+	Checks []EndpointCheck
+}
+
+// EndpointCheck is the check of the endpoint at Index in Service.Endpoints.
+type EndpointCheck struct {
+	Index int
+	Check health.Check
+}
+
+// Parse functions come here: ParseAgent, ParseDNS, ParseTopology, ParseSetup.
+var _ time.Duration

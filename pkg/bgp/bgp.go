@@ -1,0 +1,54 @@
+// Package bgp announces prefixes to a rack's routers: a Speaker holds the sessions and makes what the neighbors know
+// equal to the whole wanted set. It wraps GoBGP and lets none of its types out.
+package bgp
+
+import (
+	"net/netip"
+	"time"
+)
+
+// A Neighbor is one BGP session that the speaker dials.
+type Neighbor struct {
+	Address     netip.Addr // may carry a zone
+	ASN         uint32
+	Password    string // TCP MD5 (RFC 2385); empty: none. Never logged.
+	TTLSecurity bool   // GTSM (RFC 5082)
+}
+
+// An Advertisement is one prefix wanted at every neighbor whose session can carry it.
+type Advertisement struct {
+	Prefix netip.Prefix
+}
+
+// Config is what a Speaker needs.
+type Config struct {
+	ASN        uint32
+	RouterID   netip.Addr // IPv4; zero: derived from the machine
+	ListenPort int        // -1: dial only
+	HoldTime   time.Duration
+	Neighbors  []Neighbor
+	Allowed    []netip.Prefix // nothing else is ever exported, whatever Set is asked for
+	OnReport   func(Report)   // called from the speaker's own goroutine; must not block; may be nil
+}
+
+// A Report tells when the UPDATEs of one Set had been written to one neighbor's socket, or why not.
+type Report struct {
+	Generation uint64 // what Set returned
+	Neighbor   netip.Addr
+	Written    time.Time
+	Err        error
+}
+
+// NeighborStatus is one session for people and metrics.
+type NeighborStatus struct {
+	Address         netip.Addr
+	ASN             uint32
+	Established     bool
+	State           string // RFC 4271 section 8.2.2: idle, connect, active, opensent, openconfirm, established
+	Since           time.Time
+	Families        []string // negotiated, e.g. "ipv6-unicast"
+	ExtendedNextHop bool     // RFC 8950: IPv4 prefixes may go over this IPv6 session
+	SentUpdates     uint64
+	ReceivedUpdates uint64
+	Reason          string // of the last loss of the session
+}

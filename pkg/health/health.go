@@ -1,0 +1,94 @@
+// Package health tells, for every service, whether it works now, and why: active checks on a schedule, and kernel
+// events that beat any schedule. It decides nothing about routes.
+package health
+
+import (
+	"context"
+	"net/netip"
+	"time"
+)
+
+// State is the health of a check or of a service. The zero value is Unknown: not yet told, never an error.
+type State int
+
+// The states of a check and of a service.
+const (
+	Unknown State = iota
+	Up
+	Down
+)
+
+// String returns "unknown", "up" or "down".
+func (s State) String() string {
+	switch s {
+	case Unknown:
+		return "unknown"
+	case Up:
+		return "up"
+	case Down:
+		return "down"
+	default:
+		return "invalid"
+	}
+}
+
+// A Checker makes one attempt. It returns nil when the target works, else an error that tells a person what was wrong.
+// It obeys ctx, whose deadline is the check's timeout, and may be called again at once; never twice at the same time.
+type Checker interface {
+	Check(ctx context.Context) error
+}
+
+// TCP connects to Target and closes at once.
+type TCP struct {
+	Target netip.AddrPort
+}
+
+// DNS asks Target over UDP; NOERROR with at least one answer passes.
+type DNS struct {
+	Target netip.AddrPort
+	Name   string // fully qualified
+	Type   uint16 // RR type, RFC 1035 section 3.2.2
+}
+
+// Listener watches the kernel's table of bound sockets. It is up while a socket is bound to Port (TCP: listening, UDP:
+// unconnected) on Address or on the wildcard; the kernel's socket-destroy event tells at once that the last one is gone.
+type Listener struct {
+	Network string     // "tcp" or "udp"
+	Address netip.Addr // zero: any
+	Port    uint16
+}
+
+// A Check is one Checker on a schedule, or one watch of a Listener. Exactly one of Checker and Listener is set.
+type Check struct {
+	Name         string
+	Checker      Checker
+	Listener     *Listener
+	Interval     time.Duration // between attempts while the state is settled
+	Timeout      time.Duration // of one attempt
+	FastInterval time.Duration // between attempts while the state is changing
+	Rise, Fall   int           // consecutive attempts that change the state
+}
+
+// A Service is up when all its checks are up, down when any is down, else unknown.
+type Service struct {
+	Name   string
+	Checks []Check
+}
+
+// Status is what is known of one service now.
+type Status struct {
+	Service string
+	State   State
+	Reason  string    // for people: which check, and what it saw
+	Since   time.Time // of State
+	Noticed time.Time // when the event or the attempt that made State was seen, before anything was confirmed
+	Checks  []CheckStatus
+}
+
+// CheckStatus is what is known of one check now.
+type CheckStatus struct {
+	Name   string
+	State  State
+	Reason string
+	Since  time.Time
+}
