@@ -1,0 +1,36 @@
+# The two commands of the README are `make demo` and `make test`; the rest is what they are made of.
+.PHONY: build demo test prepare lint unit fuzz bench clean
+
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+TOOL := go tool -modfile=tools/go.mod
+FUZZTIME ?= 60s
+
+build: # static programs in bin/
+	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/...
+
+demo: build # the product doing its job, in network namespaces; asks for sudo when not root
+	@$(SUDO) bin/edgelab demo quickstart
+
+test: prepare build lint unit # everything that CI runs
+
+prepare: # what the tests need beside Go: installed as root on Debian, else named
+	@./tools/prepare
+
+lint:
+	@files=$$(gofmt -l .); [ -z "$$files" ] || { echo "gofmt: $$files"; exit 1; }
+	go vet ./...
+	$(TOOL) staticcheck ./...
+
+unit: # race detector, shuffled; skipped tests are listed at the end
+	$(TOOL) gotestsum --format pkgname --hide-summary=output -- -race -shuffle=on -timeout 15m ./...
+
+fuzz: # every fuzz test for FUZZTIME
+	@./tools/fuzz $(FUZZTIME)
+
+bench: build # the figures of docs/measurements.md
+	bin/edgelab run quickstart service-kill --runs 20 --probe-interval 1ms
+	bin/edgelab run quickstart dns-kill --runs 20 --probe-interval 1ms
+	bin/edgelab run quickstart agent-kill --runs 20 --probe-interval 1ms
+
+clean:
+	rm -rf bin out

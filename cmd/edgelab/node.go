@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/anyedge/anyedge/internal/config"
+	"github.com/anyedge/anyedge/pkg/bgp/router"
+	"github.com/anyedge/anyedge/pkg/lab"
+)
+
+func nodeCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "node FILE",
+		Short: "Give this network namespace its addresses, routes and settings, then wait",
+		Long: "node is what a node of a lab runs: it waits for the interfaces that FILE names, applies their addresses, the\n" +
+			"settings and the routes through netlink, and waits for SIGTERM. It leaves everything as it set it.",
+		Example: "  edgelab node /etc/anyedge/node.yaml",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			setup, err := readSetup(args[0])
+			if err != nil {
+				return err
+			}
+			if setup.Router != nil {
+				return fmt.Errorf("%s: router: this file is for `edgelab router`", args[0])
+			}
+			return untilSignal(func(ctx context.Context) error {
+				if err := setup.Apply(ctx, logger()); err != nil {
+					return err
+				}
+				logger().Info("node is set up", "version", version(), "file", args[0])
+				<-ctx.Done()
+				return nil
+			})
+		},
+	}
+}
+
+func routerCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "router FILE",
+		Short: "Like node, and speak eBGP to its neighbors",
+		Long: "router applies FILE as node does, then originates the connected prefixes and those that FILE lists, and writes\n" +
+			"its neighbors' best paths, ECMP included, to the kernel's table. A link that goes down ends its sessions at once.",
+		Example: "  edgelab router /etc/anyedge/router.yaml",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			setup, err := readSetup(args[0])
+			if err != nil {
+				return err
+			}
+			if setup.Router == nil {
+				return fmt.Errorf("%s: router: is missing: this file is for `edgelab node`", args[0])
+			}
+			r, err := router.New(*setup.Router, logger())
+			if err != nil {
+				return err
+			}
+			return untilSignal(func(ctx context.Context) error {
+				if err := setup.Apply(ctx, logger()); err != nil {
+					return err
+				}
+				logger().Info("node is set up", "version", version(), "file", args[0])
+				return r.Run(ctx)
+			})
+		},
+	}
+}
+
+func readSetup(path string) (lab.Setup, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return lab.Setup{}, err
+	}
+	defer f.Close()
+	return config.ParseSetup(path, f)
+}
+
+// untilSignal runs fn until SIGINT or SIGTERM.
+func untilSignal(fn func(context.Context) error) error {
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
+	defer stop()
+	return fn(ctx)
+}

@@ -1,0 +1,77 @@
+package lab
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+)
+
+// The labels of a topology's nodes that tell who plays which part in experiments.
+const (
+	LabelRole = "anyedge-role" // client, service, dns or agent
+	LabelSite = "anyedge-site" // of a service, dns or agent
+	LabelVIP  = "anyedge-vip"  // of the client: address:port that the service answers on
+	LabelDNS  = "anyedge-dns"  // of the client: address:port of the DNS service
+	LabelName = "anyedge-name" // of the client: a name that the DNS service knows
+)
+
+// parts is a topology as experiments see it.
+type parts struct {
+	client   string
+	vip, dns netip.AddrPort
+	name     string
+	sites    []string
+	routers  []string
+	players  map[[2]string]string // role and site -> node
+}
+
+// findParts reads the labels. Its errors name the label that lacks or is wrong.
+func findParts(t Topology) (parts, error) {
+	p := parts{players: map[[2]string]string{}}
+	for _, n := range t.Nodes {
+		if err := p.add(n); err != nil {
+			return parts{}, fmt.Errorf("lab %s: node %s: %w", t.Name, n.Name, err)
+		}
+	}
+	if p.client == "" {
+		return parts{}, fmt.Errorf("lab %s: no node has the label %s: client", t.Name, LabelRole)
+	}
+	return p, nil
+}
+
+func (p *parts) add(n Node) (err error) {
+	if len(n.Cmd) > 1 && n.Cmd[0] == "edgelab" && n.Cmd[1] == "router" {
+		p.routers = append(p.routers, n.Name)
+	}
+	switch role, site := n.Labels[LabelRole], n.Labels[LabelSite]; role {
+	case "":
+	case "client":
+		p.client, p.name = n.Name, n.Labels[LabelName]
+		if p.vip, err = netip.ParseAddrPort(n.Labels[LabelVIP]); err != nil {
+			return fmt.Errorf("label %s: %w", LabelVIP, err)
+		}
+		if p.dns, err = netip.ParseAddrPort(n.Labels[LabelDNS]); err != nil {
+			return fmt.Errorf("label %s: %w", LabelDNS, err)
+		}
+	case "service", "dns", "agent":
+		if site == "" {
+			return fmt.Errorf("label %s lacks", LabelSite)
+		}
+		p.players[[2]string{role, site}] = n.Name
+		if !slices.Contains(p.sites, site) {
+			p.sites = append(p.sites, site)
+		}
+	default:
+		return fmt.Errorf("label %s: %q is none of client, service, dns, agent", LabelRole, role)
+	}
+	return nil
+}
+
+// player returns the node that plays a role at a site.
+func (p parts) player(role, site string) (string, error) {
+	node, ok := p.players[[2]string{role, site}]
+	if !ok {
+		return "", fmt.Errorf("no node has the labels %s: %s and %s: %s", LabelRole, role, LabelSite, site)
+	}
+	return node, nil
+}
