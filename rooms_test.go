@@ -34,12 +34,12 @@ var mayImport = map[string][]string{
 
 // only lists foreign packages and the rooms that may know them.
 var only = map[string][]string{
-	"github.com/osrg/gobgp/":                                  {"pkg/bgp", "pkg/bgp/router", "pkg/bgp/bgptest"},
-	"go.yaml.in/yaml/":                                        {"internal/config"},
-	"github.com/miekg/dns":                                    {"pkg/dnsserver", "pkg/health", "pkg/probe"},
-	"github.com/spf13/cobra":                                  {"cmd/*"},
-	"flag":                                                    {"cmd/*", "internal/nettest"},
-	"os/signal":                                               {"cmd/*"},
+	"github.com/osrg/gobgp/": {"pkg/bgp", "pkg/bgp/router", "pkg/bgp/bgptest"},
+	"go.yaml.in/yaml/":       {"internal/config"},
+	"github.com/miekg/dns":   {"pkg/dnsserver", "pkg/health", "pkg/probe"},
+	"github.com/spf13/cobra": {"cmd/*"},
+	"flag":                   {"cmd/*", "internal/nettest"},
+	"os/signal":              {"cmd/*"},
 	"github.com/prometheus/client_golang/prometheus/promhttp": {"internal/debughttp"},
 }
 
