@@ -4,7 +4,6 @@ package config
 
 import (
 	"net/netip"
-	"time"
 
 	"github.com/anyedge/anyedge/pkg/announce"
 	"github.com/anyedge/anyedge/pkg/bgp"
@@ -55,6 +54,3 @@ type EndpointCheck struct {
 	Index int
 	Check health.Check
 }
-
-// Parse functions come here: ParseAgent, ParseDNS, ParseTopology, ParseSetup.
-var _ time.Duration

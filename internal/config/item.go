@@ -103,6 +103,19 @@ func (it item) plainKey(key *yaml.Node) bool {
 	return false
 }
 
+// peek returns the scalar at key and reports nothing: for a look ahead.
+func (it item) peek(key string) string {
+	if !it.present() || it.node.Kind != yaml.MappingNode {
+		return ""
+	}
+	for i := 0; i+1 < len(it.node.Content); i += 2 {
+		if it.node.Content[i].Value == key {
+			return it.node.Content[i+1].Value
+		}
+	}
+	return ""
+}
+
 // list reads a sequence. With a what it must hold at least one item, named so in the error.
 func (it item) list(what string) []item {
 	if !it.present() {

@@ -25,6 +25,8 @@ func sample[T any](t *testing.T, name string, parse func(string, io.Reader) (T, 
 
 func TestSamples(t *testing.T) {
 	t.Parallel()
+	t.Logf("%+v", sample(t, "edgeagent.yaml", ParseAgent))
+	t.Logf("%+v", sample(t, "edgedns.yaml", ParseDNS))
 	t.Logf("%+v", sample(t, "minimal.clab.yml", ParseTopology))
 	t.Logf("%+v", sample(t, "node.yaml", ParseSetup))
 	t.Logf("%+v", sample(t, "router.yaml", ParseSetup).Router)

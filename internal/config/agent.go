@@ -1,0 +1,138 @@
+package config
+
+import (
+	"io"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/anyedge/anyedge/pkg/announce"
+	"github.com/anyedge/anyedge/pkg/bgp"
+)
+
+// ParseAgent reads edgeagent's file; name stands in errors. The one thing it reads beside r are the password_file of
+// the neighbors, relative to the directory of name; their content is in no error.
+func ParseAgent(name string, r io.Reader) (Agent, error) {
+	return parse(name, r, agent)
+}
+
+func agent(root item) Agent {
+	o := root.object([]string{"site", "bgp", "vip", "services", "journal", "metrics"}, []string{"bridge", "peers", "api"})
+	speaker := o.need("bgp", "the BGP speaker: {asn: ..., neighbors: [...]}")
+	a := Agent{
+		Site:    o.need("site", "the name of this site, such as mec-1").label("a name"),
+		BGP:     speakerConfig(speaker),
+		VIP:     vipConfig(o.get("vip")),
+		Journal: o.get("journal").object([]string{"file"}, nil).get("file").str("a path"),
+		Metrics: metricsListen(o.get("metrics")),
+	}
+	list := o.need("services", "what is announced: [{name: ..., vips: [...], checks: [...]}]")
+	a.Services = services(list, a.BGP.Neighbors)
+	a.BGP.Allowed = allowed(a.Services)
+	return a
+}
+
+func vipConfig(it item) VIP {
+	o := it.object([]string{"manage", "interface"}, nil)
+	v := VIP{Manage: o.get("manage").boolean(true), Interface: "lo"}
+	if o.has("interface") {
+		v.Interface = o.get("interface").ifname()
+	}
+	return v
+}
+
+func metricsListen(it item) netip.AddrPort {
+	return it.object([]string{"listen"}, nil).get("listen").socket(true)
+}
+
+func speakerConfig(it item) bgp.Config {
+	o := it.object([]string{"asn", "router_id", "listen_port", "hold_time", "neighbors"}, nil)
+	return bgp.Config{
+		ASN:        o.need("asn", "the AS number of this host").asn(),
+		RouterID:   o.get("router_id").routerID(),
+		ListenPort: listenPort(o.get("listen_port")),
+		HoldTime:   holdTime(o.get("hold_time")),
+		Neighbors:  neighbors(o.need("neighbors", "the rack's routers: [{address: ..., asn: ...}]")),
+	}
+}
+
+func listenPort(it item) int {
+	port := it.integer(-1, -1, 65535)
+	if port == 0 {
+		it.bad("must be -1 to dial only, or a port from 1 to 65535, not 0")
+	}
+	return int(port)
+}
+
+// holdTime reads a Hold Time: 0, or at least 3 s (RFC 4271 section 4.2).
+func holdTime(it item) time.Duration {
+	d := it.seconds(9*time.Second, 0, 65535*time.Second)
+	if 0 < d && d < 3*time.Second {
+		it.bad("must be 0 or at least 3s, not %s", span(d))
+	}
+	return d
+}
+
+func neighbors(list item) []bgp.Neighbor {
+	var all []bgp.Neighbor
+	seen := make(places[netip.Addr])
+	for _, it := range list.list("neighbor") {
+		o := it.object([]string{"address", "asn", "password_file", "ttl_security"}, []string{"bfd"})
+		n := bgp.Neighbor{
+			Address:     o.need("address", "the router's address").addr("an IP address, such as fd00:1::1"),
+			ASN:         o.need("asn", "the router's AS number").asn(),
+			Password:    password(o.get("password_file")),
+			TTLSecurity: o.get("ttl_security").boolean(false),
+		}
+		seen.once(o.get("address"), n.Address)
+		all = append(all, n)
+	}
+	return all
+}
+
+// allowed returns what the services announce, each prefix once.
+func allowed(services []Service) []netip.Prefix {
+	var prefixes []netip.Prefix
+	for _, s := range services {
+		for _, v := range s.Announce.VIPs {
+			if !slices.Contains(prefixes, v.Announce) {
+				prefixes = append(prefixes, v.Announce)
+			}
+		}
+	}
+	return prefixes
+}
+
+func services(list item, neighbors []bgp.Neighbor) []Service {
+	var all []Service
+	names := make(places[string])
+	rules := newVIPRules(neighbors)
+	for _, it := range list.list("service") {
+		o := it.object([]string{"name", "vips", "require", "checks", "settle", "drain"}, nil)
+		s := Service{Announce: announce.Service{
+			Name:   o.need("name", "the service's name").label("a name"),
+			VIPs:   vips(o.need("vips", `its addresses, such as ["2001:db8:53::53/128"]`), rules),
+			Settle: o.get("settle").duration(2*time.Second, 0, time.Hour),
+			Drain:  drain(o.get("drain")),
+		}}
+		names.once(o.get("name"), s.Announce.Name)
+		require(o.get("require"))
+		s.Health.Name = s.Announce.Name
+		s.Health.Checks = checks(o.need("checks", "at least one check: [{name: ..., type: tcp, target: ...}]"))
+		all = append(all, s)
+	}
+	return all
+}
+
+func drain(it item) time.Duration {
+	return it.object([]string{"wait"}, []string{"file"}).get("wait").duration(time.Second, 0, time.Hour)
+}
+
+// require says how many checks must pass: all of them, until another way is built.
+func require(it item) {
+	if it.present() && it.node.Tag == "!!int" {
+		it.bad("a number is not supported yet: write all")
+		return
+	}
+	it.choice("all", []string{"all"}, []string{"any"})
+}

@@ -1,0 +1,129 @@
+package config
+
+import (
+	"strings"
+	"time"
+
+	"github.com/anyedge/anyedge/pkg/health"
+)
+
+// What a check has when the file does not say.
+const (
+	checkInterval = time.Second
+	checkTimeout  = 500 * time.Millisecond
+	checkFast     = 200 * time.Millisecond
+	checkRise     = 3
+	checkFall     = 3
+)
+
+// The bounds of a check's times: below, a host checks more than it serves; above, nobody waits.
+const (
+	minInterval = 10 * time.Millisecond
+	maxInterval = time.Hour
+	minTimeout  = time.Millisecond
+	maxCount    = 1000
+)
+
+func checks(list item) []health.Check {
+	var all []health.Check
+	names := make(places[string])
+	for _, it := range list.list("check") {
+		c := check(it, names)
+		all = append(all, c)
+	}
+	return all
+}
+
+// check reads one check of a service; the keys depend on its type.
+func check(it item, names places[string]) health.Check {
+	o := it.object(checkKeys(it.peek("type")), []string{"scope"})
+	name := o.need("name", "the check's name").label("a name")
+	names.once(o.get("name"), name)
+	c := schedule(o)
+	c.Name = name
+	switch o.need("type", "tcp, dns or listener").choice("", []string{"tcp", "dns", "listener"}, laterChecks()) {
+	case "tcp":
+		c.Checker = health.TCP{Target: o.need("target", "ADDRESS:PORT").addrPort()}
+	case "dns":
+		c.Checker = dnsCheck(o)
+	case "listener":
+		c.Listener = listener(o)
+		c.Timeout, c.Rise, c.Fall = 0, 1, 1 // the kernel's table is never in doubt
+	}
+	return c
+}
+
+func laterChecks() []string {
+	return []string{"http", "https", "http2", "grpc", "exec", "icmp", "udp", "tls", "file", "process", "load"}
+}
+
+// checkKeys returns the keys of a check; of an unknown type, all.
+func checkKeys(kind string) []string {
+	common := []string{"name", "type", "interval", "fast_interval"}
+	attempts := []string{"timeout", "fall", "rise"}
+	switch kind {
+	case "tcp":
+		return append(append(common, "target"), attempts...)
+	case "dns":
+		return append(append(common, "target", "query"), attempts...)
+	case "listener":
+		return append(common, "proto", "port", "address")
+	default:
+		return append(append(common, "target", "query", "proto", "port", "address"), attempts...)
+	}
+}
+
+// schedule reads when a check is made. Defaults bow to a shorter interval.
+func schedule(o object) health.Check {
+	c := health.Check{Interval: o.get("interval").duration(checkInterval, minInterval, maxInterval)}
+	c.Timeout = o.get("timeout").duration(min(checkTimeout, c.Interval), minTimeout, maxInterval)
+	c.FastInterval = o.get("fast_interval").duration(min(checkFast, c.Interval), minInterval, maxInterval)
+	c.Rise = int(o.get("rise").integer(checkRise, 1, maxCount))
+	c.Fall = int(o.get("fall").integer(checkFall, 1, maxCount))
+	if c.Timeout > c.Interval {
+		o.get("timeout").bad("%s is longer than the interval of %s", span(c.Timeout), span(c.Interval))
+	}
+	if c.FastInterval > c.Interval {
+		o.get("fast_interval").bad("%s is longer than the interval of %s", span(c.FastInterval), span(c.Interval))
+	}
+	return c
+}
+
+func dnsCheck(o object) health.DNS {
+	c := health.DNS{Target: o.need("target", "ADDRESS:PORT").addrPort()}
+	it := o.need("query", `name and type, such as "health.edge.example. AAAA"`)
+	text := it.str("name and type")
+	words := strings.Fields(text)
+	if text == "" {
+		return c
+	}
+	if len(words) != 2 {
+		it.bad(`must be a name and a type, such as "health.edge.example. AAAA", not %q`, text)
+		return c
+	}
+	name, why := domainName(words[0])
+	if why != "" {
+		it.bad("%s", why)
+	}
+	c.Name, c.Type = name, rrTypes()[words[1]]
+	if c.Type == 0 {
+		it.bad("must ask for a type such as AAAA, A, SOA, NS, TXT or SRV, not %q", words[1])
+	}
+	return c
+}
+
+// rrTypes are the types that a check may ask for (RFC 1035 section 3.2.2, RFC 3596, RFC 2782).
+func rrTypes() map[string]uint16 {
+	return map[string]uint16{"A": 1, "NS": 2, "CNAME": 5, "SOA": 6, "PTR": 12, "MX": 15, "TXT": 16, "AAAA": 28, "SRV": 33}
+}
+
+func listener(o object) *health.Listener {
+	l := &health.Listener{
+		Network: o.need("proto", "tcp or udp").choice("", []string{"tcp", "udp"}, nil),
+		Port:    uint16(o.need("port", "the port that is listened on").integer(0, 1, 65535)),
+	}
+	if o.has("address") {
+		l.Address = o.get("address").addr("an IP address, such as ::1")
+	}
+	return l
+}
