@@ -59,17 +59,21 @@ type Listener struct {
 }
 
 // A Check is one Checker on a schedule, or one watch of a Listener. Exactly one of Checker and Listener is set.
+//
+// An attempt that fails while the state is Unknown makes it Down at once: what is found broken at the start is not
+// announced. What the kernel says of a Listener is a fact, not a sample: Rise and Fall do not count for it.
 type Check struct {
 	Name         string
 	Checker      Checker
 	Listener     *Listener
-	Interval     time.Duration // between attempts while the state is settled
-	Timeout      time.Duration // of one attempt
-	FastInterval time.Duration // between attempts while the state is changing
-	Rise, Fall   int           // consecutive attempts that change the state
+	Interval     time.Duration // between attempts while the state is settled; zero: 1 s
+	Timeout      time.Duration // of one attempt; zero: 500 ms
+	FastInterval time.Duration // between attempts while the state is changing; zero: Interval
+	Rise, Fall   int           // consecutive attempts that change the state; zero: 1
 }
 
-// A Service is up when all its checks are up, down when any is down, else unknown.
+// A Service is up when all its checks are up and down when any is down. Until its checks have told either, it stays what
+// it was: unknown after the start, down after a failure. A service without checks stays unknown.
 type Service struct {
 	Name   string
 	Checks []Check

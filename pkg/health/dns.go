@@ -1,0 +1,133 @@
+package health
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// udpSize is the largest UDP answer that is asked for: what passes any IPv6 path unfragmented (DNS flag day 2020).
+const udpSize = 1232
+
+// Check sends one query over UDP and waits for its answer; NOERROR with at least one record passes. The error tells the
+// rcode, the server's extended errors (RFC 8914) or that no answer came. The socket is connected, so a port that nobody
+// holds is told by the target's ICMP at once, not by the timeout.
+func (c DNS) Check(ctx context.Context) error {
+	started := time.Now()
+	query := c.query()
+	wire, err := query.Pack()
+	if err != nil {
+		return fmt.Errorf("query %q: %w", c.Name, err)
+	}
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "udp", c.Target.String())
+	if err != nil {
+		return explain(ctx, started, err)
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
+	if _, err := conn.Write(wire); err != nil {
+		return explain(ctx, started, err)
+	}
+	answer, err := receive(conn, query)
+	if err != nil {
+		return explain(ctx, started, err)
+	}
+	return judge(answer)
+}
+
+// query returns a new question with a random id. EDNS is there for the extended errors that the answer may bring.
+func (c DNS) query() *dns.Msg {
+	m := new(dns.Msg).SetQuestion(dns.Fqdn(c.Name), c.Type)
+	m.RecursionDesired = false
+	return m.SetEdns0(udpSize, false)
+}
+
+// receive reads until the answer to query comes. What does not belong to it is passed over: a late answer to an earlier
+// query must not pass for this one.
+func receive(conn net.Conn, query *dns.Msg) (*dns.Msg, error) {
+	buf := make([]byte, dns.MaxMsgSize)
+	for {
+		n, err := conn.Read(buf)
+		if err != nil {
+			return nil, err
+		}
+		if m, err := match(buf[:n], query); m != nil || err != nil {
+			return m, err
+		}
+	}
+}
+
+// match returns the message in b if it answers query, nil if it belongs to something else, and an error if it carries
+// the query's id but cannot be read.
+func match(b []byte, query *dns.Msg) (*dns.Msg, error) {
+	if len(b) < 2 || uint16(b[0])<<8|uint16(b[1]) != query.Id {
+		return nil, nil
+	}
+	m := new(dns.Msg)
+	if err := m.Unpack(b); err != nil {
+		return nil, fmt.Errorf("malformed answer: %w", err)
+	}
+	if !m.Response || !sameQuestion(m.Question, query.Question[0]) {
+		return nil, nil
+	}
+	return m, nil
+}
+
+// sameQuestion accepts an answer without a question: servers that cannot parse a query send such (RFC 1035, FORMERR).
+func sameQuestion(got []dns.Question, want dns.Question) bool {
+	if len(got) == 0 {
+		return true
+	}
+	return got[0].Qtype == want.Qtype && got[0].Qclass == want.Qclass && strings.EqualFold(got[0].Name, want.Name)
+}
+
+func judge(m *dns.Msg) error {
+	switch {
+	case m.Rcode != dns.RcodeSuccess:
+		return fmt.Errorf("answered %s%s", rcode(m.Rcode), extendedErrors(m))
+	case len(m.Answer) == 0 && m.Truncated:
+		return errors.New("answered truncated, without a record")
+	case len(m.Answer) == 0:
+		return fmt.Errorf("answered NOERROR without a record%s", extendedErrors(m))
+	default:
+		return nil
+	}
+}
+
+func rcode(code int) string {
+	if name, ok := dns.RcodeToString[code]; ok {
+		return name
+	}
+	return fmt.Sprintf("rcode %d", code)
+}
+
+// extendedErrors renders the answer's extended DNS errors, RFC 8914, with a space in front; empty when it has none.
+// The text is the server's: it is quoted, for it may end in a log.
+func extendedErrors(m *dns.Msg) string {
+	opt := m.IsEdns0()
+	if opt == nil {
+		return ""
+	}
+	var b strings.Builder
+	for _, o := range opt.Option {
+		ede, ok := o.(*dns.EDNS0_EDE)
+		if !ok {
+			continue
+		}
+		fmt.Fprintf(&b, " (EDE %d", ede.InfoCode)
+		if name, ok := dns.ExtendedErrorCodeToString[ede.InfoCode]; ok {
+			fmt.Fprintf(&b, " %s", name)
+		}
+		if ede.ExtraText != "" {
+			fmt.Fprintf(&b, ": %q", ede.ExtraText)
+		}
+		b.WriteByte(')')
+	}
+	return b.String()
+}

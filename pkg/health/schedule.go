@@ -1,0 +1,55 @@
+package health
+
+import (
+	"math"
+	"math/rand/v2"
+	"time"
+)
+
+// schedule spaces the attempts of one check. Settled checks keep to slots of their own, one per interval, so that any
+// number of checks with any intervals never bunch, also not when something made them all run at once.
+type schedule struct {
+	interval, fast time.Duration
+	base           time.Time // start of slot zero
+}
+
+// golden spreads any number of phases evenly: the fractional parts of its multiples have no two near each other.
+const golden = 0.6180339887498949
+
+// newSchedule gives the i-th check its phase; shift, in [0, 1), differs between agents, so that those which start
+// together do not ask a shared target together.
+func newSchedule(c Check, i int, shift float64, start time.Time) schedule {
+	_, phase := math.Modf(shift + float64(i)*golden)
+	return schedule{
+		interval: c.Interval,
+		fast:     c.FastInterval,
+		base:     start.Add(time.Duration(phase * float64(c.Interval))),
+	}
+}
+
+// settled returns the time of the next attempt: in the first slot that begins after now, late in it by chance by up to a
+// sixteenth of the interval. It is never early, so no slot is used twice.
+func (s schedule) settled(now time.Time) time.Time {
+	slot := now.Sub(s.base)/s.interval + 1
+	if now.Before(s.base) {
+		slot = 0
+	}
+	return s.base.Add(slot*s.interval + jitter(s.interval/16))
+}
+
+// soon returns the time of the next attempt while the state is changing, counted from the start of the last one: an
+// attempt that used up its timeout is followed at once.
+func (s schedule) soon(last time.Time) time.Time {
+	return last.Add(s.fast - s.fast/32 + jitter(s.fast/16))
+}
+
+func jitter(most time.Duration) time.Duration {
+	if most <= 0 {
+		return 0
+	}
+	return rand.N(most)
+}
+
+// firstDelay spreads the first attempts over a few milliseconds: soon enough to tell at once how things are, apart
+// enough that a thousand sockets are not opened in one instant.
+func firstDelay(i int) time.Duration { return time.Duration(i) * 50 * time.Microsecond }
