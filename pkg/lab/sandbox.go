@@ -163,7 +163,8 @@ func (s Sandbox) Pid() (int, error) {
 	return r.Pid, nil
 }
 
-// startTime reads field 22 of /proc/PID/stat, proc_pid_stat(5).
+// startTime reads field 22 of /proc/PID/stat, proc_pid_stat(5), of a process that still runs: one that has ended but was
+// not waited for yet is gone for us.
 func startTime(pid int) (uint64, error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -173,6 +174,9 @@ func startTime(pid int) (uint64, error) {
 	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
 	if len(fields) < 20 {
 		return 0, fmt.Errorf("process %d: short status", pid)
+	}
+	if fields[0] == "Z" || fields[0] == "X" {
+		return 0, fmt.Errorf("process %d: %w", pid, os.ErrProcessDone)
 	}
 	return strconv.ParseUint(fields[19], 10, 64)
 }
