@@ -24,8 +24,7 @@ type pair struct {
 
 const portA, portB = "[2001:db8::a]:9", "[2001:db8::b]:9"
 
-// newPair makes two nodes and their link, the lab's n-th: the kernel takes its time to let an earlier test's go.
-func newPair(t *testing.T, n int, delay time.Duration) pair {
+func newPair(t *testing.T, delay time.Duration) pair {
 	t.Helper()
 	nettest.Need(t)
 	if err := quietWires(); err != nil {
@@ -41,10 +40,17 @@ func newPair(t *testing.T, n int, delay time.Duration) pair {
 		spaces[name] = ns
 	}
 	link := Link{A: Endpoint{"a", "eth1"}, B: Endpoint{"b", "eth1"}, Delay: delay}
-	c, err := plug(n, link, spaces, false)
+	c, err := plug(0, link, spaces, false)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { // the kernel takes its time to free a namespace: the next test needs the names now
+		for _, name := range c.ends {
+			if link, err := netlink.LinkByName(name); err == nil {
+				_ = netlink.LinkDel(link)
+			}
+		}
+	})
 	p := pair{a: spaces["a"], b: spaces["b"], cables: []*cable{c}}
 	apply(t, p.a, "2001:db8::a/64")
 	apply(t, p.b, "2001:db8::b/64")
@@ -89,7 +95,7 @@ func listen(t *testing.T, ns namespace, addr string) *net.UDPConn {
 // Every packet arrives, in order, and none before its time.
 func TestWireDelaysInOrder(t *testing.T) {
 	const delay, count = 3 * time.Millisecond, 500
-	p := newPair(t, 0, delay)
+	p := newPair(t, delay)
 	from, to := listen(t, p.a, portA), listen(t, p.b, portB)
 	p.carried(t, func() {
 		go func() {
@@ -116,7 +122,7 @@ func TestWireDelaysInOrder(t *testing.T) {
 
 // TCP needs the packet sockets' virtio-net headers: segments are large and their checksums partial.
 func TestWireCarriesTCP(t *testing.T) {
-	p := newPair(t, 1, time.Millisecond)
+	p := newPair(t, time.Millisecond)
 	var l net.Listener
 	err := p.b.do(func() (err error) { l, err = net.Listen("tcp", portB); return err })
 	if err != nil {
@@ -157,9 +163,9 @@ func TestWireCarriesTCP(t *testing.T) {
 
 // A side that goes down takes the other side's carrier, with and without a wire between them.
 func TestLinkDownIsSeenOnTheOtherSide(t *testing.T) {
-	for i, delay := range []time.Duration{0, time.Millisecond} {
+	for _, delay := range []time.Duration{0, time.Millisecond} {
 		t.Run(delay.String(), func(t *testing.T) {
-			p := newPair(t, 2+i, delay)
+			p := newPair(t, delay)
 			p.carried(t, func() {
 				for _, up := range []bool{false, true} {
 					set(t, p.a, up)
