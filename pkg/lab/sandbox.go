@@ -181,9 +181,11 @@ func startTime(pid int) (uint64, error) {
 	return strconv.ParseUint(fields[19], 10, 64)
 }
 
-// Down ends a lab that is up and removes its state, also what a crash left. It returns ErrDown, after cleaning, when
-// there was nothing to end.
+// Down ends a lab that is up and removes its state, also what a crash left. It returns ErrDown when there was nothing.
 func (s Sandbox) Down(ctx context.Context) error {
+	if _, err := os.Stat(s.Dir); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %w", s.Name, ErrDown)
+	}
 	pid, err := s.Pid()
 	if err == nil {
 		err = end(ctx, pid)
@@ -191,10 +193,7 @@ func (s Sandbox) Down(ctx context.Context) error {
 	if err != nil && !errors.Is(err, ErrDown) {
 		return err
 	}
-	if removed := os.RemoveAll(s.Dir); removed != nil {
-		return removed
-	}
-	return err
+	return os.RemoveAll(s.Dir)
 }
 
 // end asks the process to go, waits, and kills it if it does not; with it goes its process namespace.

@@ -1,0 +1,283 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/anyedge/anyedge/pkg/lab"
+)
+
+// bin holds the programs under test: static, as they are shipped.
+var bin string
+
+func TestMain(m *testing.M) { os.Exit(testMain(m)) }
+
+func testMain(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "edgelab-test-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	bin = filepath.Join(dir, "bin")
+	build := exec.Command("go", "build", "-trimpath", "-o", bin+"/", "../...")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+// needRoot skips the test without root; with CI=true it fails instead.
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() == 0 {
+		return
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatal("needs root")
+	}
+	t.Skip("needs root")
+}
+
+// quickstart copies the lab under a name of this test's own, so that a lab of the user's may be up meanwhile.
+func quickstart(t *testing.T) (name, file string) {
+	t.Helper()
+	const source = "../../labs/containerlab/quickstart"
+	name = fmt.Sprintf("test-%d-%s", os.Getpid(), strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-")))
+	dir := t.TempDir()
+	if err := os.CopyFS(filepath.Join(dir, "config"), os.DirFS(filepath.Join(source, "config"))); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(source, "quickstart.clab.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file = filepath.Join(dir, name+".clab.yml")
+	text = bytes.Replace(text, []byte("\nname: quickstart\n"), []byte("\nname: "+name+"\n"), 1)
+	if err := os.WriteFile(file, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { nothingLeft(t, name) })
+	return name, file
+}
+
+// nothingLeft fails the test when a process or the state of the lab is still there.
+func nothingLeft(t *testing.T, name string) {
+	t.Helper()
+	if s, err := lab.NewSandbox(name); err == nil {
+		if _, err := os.Stat(s.Dir); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s is left behind (%v)", s.Dir, err)
+			_ = s.Down(context.Background())
+		}
+	}
+	for range 100 {
+		if left := processes(); len(left) > 0 {
+			time.Sleep(50 * time.Millisecond)
+			continue
+		}
+		return
+	}
+	t.Errorf("processes are left behind: %v", processes())
+}
+
+// processes returns the processes that run the programs under test.
+func processes() []string {
+	var found []string
+	exes, _ := filepath.Glob("/proc/[0-9]*/exe")
+	for _, exe := range exes {
+		if target, err := os.Readlink(exe); err == nil && strings.HasPrefix(target, bin) {
+			found = append(found, exe+" "+target)
+		}
+	}
+	return found
+}
+
+func edgelab(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "edgelab"), args...)
+	cmd.Dir = t.TempDir()
+	out, err := cmd.CombinedOutput()
+	t.Logf("edgelab %s\n%s", strings.Join(args, " "), out)
+	return string(out), err
+}
+
+func mustEdgelab(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := edgelab(t, args...)
+	if err != nil {
+		t.Fatalf("edgelab %s: %v", args[0], err)
+	}
+	return out
+}
+
+// siteOf returns who answers the client's DNS query at the anycast address, and with what.
+func siteOf(t *testing.T, name, server string) (site, answer string) {
+	t.Helper()
+	out := mustEdgelab(t, "exec", name, "client", "--", "edgeprobe", "query", "--server", server, "api.edge.example.", "AAAA", "-o", "json")
+	var a struct {
+		Site    string `json:"site"`
+		Answers []struct {
+			Data string `json:"data"`
+		} `json:"answers"`
+	}
+	if err := json.Unmarshal([]byte(out), &a); err != nil || len(a.Answers) == 0 {
+		t.Fatalf("answer %q: %v", out, err)
+	}
+	return a.Site, a.Answers[0].Data
+}
+
+// A lab stays up between commands; the nearest site answers with its own pod over IPv6 and IPv4; a link that goes down
+// at a router moves the client at once, and back.
+func TestUpExecDown(t *testing.T) {
+	needRoot(t)
+	name, file := quickstart(t)
+	mustEdgelab(t, "up", file)
+	defer func() { mustEdgelab(t, "down", name) }()
+	if out, err := edgelab(t, "up", file); err == nil || !strings.Contains(out, "is up already: edgelab down "+name) {
+		t.Errorf("a second up: %v, %q: want a refusal", err, out)
+	}
+	for _, server := range []string{"[2001:db8:53::53]:53", "192.0.2.53:53"} {
+		if site, answer := siteOf(t, name, server); site != "mec-1" || !strings.HasPrefix(answer, "2001:db8:1:") {
+			t.Errorf("%s answers %s from %s, want a pod of mec-1 from mec-1", server, answer, site)
+		}
+	}
+	mustEdgelab(t, "exec", name, "r1", "--", "ip", "link", "set", "eth1", "down")
+	waitSite(t, name, "mec-2")
+	mustEdgelab(t, "exec", name, "r1", "--", "ip", "link", "set", "eth1", "up")
+	waitSite(t, name, "mec-1")
+}
+
+// waitSite waits until a site answers. The bound is generous and only ends a test that would wait for ever.
+func waitSite(t *testing.T, name, want string) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		out, err := edgelab(t, "exec", name, "client", "--", "edgeprobe", "query", "--server", "2001:db8:53::53", "api.edge.example.", "AAAA")
+		if err == nil && strings.Contains(out, want) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s does not answer: %v %s", want, err, out)
+		}
+	}
+}
+
+// Every experiment measures a failover to the next nearest site. The bounds are those of a machine that does a lot
+// beside; the figures that count are in docs/measurements.md.
+func TestRun(t *testing.T) {
+	needRoot(t)
+	for _, f := range lab.Faults() {
+		t.Run(f.Name, func(t *testing.T) {
+			_, file := quickstart(t)
+			dir := t.TempDir()
+			mustEdgelab(t, "run", file, f.Name, "--runs", "1", "--seed", "1", "--out", dir)
+			data, err := os.ReadFile(filepath.Join(dir, "result.json"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var r lab.Result
+			if err := json.Unmarshal(data, &r); err != nil {
+				t.Fatal(err)
+			}
+			if len(r.Runs) != 1 || r.Experiment != f.Name || r.Seed != 1 {
+				t.Fatalf("result %s: want one run of %s", data, f.Name)
+			}
+			m := r.Runs[0]
+			if m.SiteFrom != "mec-1" || m.SiteTo != "mec-2" {
+				t.Errorf("took over: %s -> %s, want mec-1 -> mec-2", m.SiteFrom, m.SiteTo)
+			}
+			if m.Lost == 0 || m.MTTRMs > 2000 || m.RTTMs < 12 {
+				t.Errorf("lost %d, MTTR %.1f ms, RTT %.1f ms: want losses, under 2 s, RTT of at least 12 ms", m.Lost, m.MTTRMs, m.RTTMs)
+			}
+			for _, phase := range []string{"first_route", "diverted", "first_answer"} {
+				if m.Phases[phase] <= 0 {
+					t.Errorf("phase %s is missing: %v", phase, m.Phases)
+				}
+			}
+		})
+	}
+}
+
+// Ctrl-C, a kill of the lab's first process and a kill of the command itself: nothing stays behind.
+func TestNothingStaysBehind(t *testing.T) {
+	needRoot(t)
+	tests := []struct {
+		name string
+		end  func(*exec.Cmd) error
+	}{
+		{"ctrl-c", func(c *exec.Cmd) error { return syscall.Kill(-c.Process.Pid, syscall.SIGINT) }},
+		{"sigterm", func(c *exec.Cmd) error { return c.Process.Signal(syscall.SIGTERM) }},
+		{"crash", func(c *exec.Cmd) error { return c.Process.Kill() }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			name, file := quickstart(t)
+			cmd := exec.Command(filepath.Join(bin, "edgelab"), "run", file, "service-kill", "--runs", "50", "--out", t.TempDir())
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := out.Read(make([]byte, 1)); err != nil { // the first run was measured
+				t.Fatal(err)
+			}
+			if err := tt.end(cmd); err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Wait(); err == nil {
+				t.Error("exit status 0 though not every run was measured")
+			}
+			if tt.name == "crash" { // what a crash leaves is the state, for `down` to remove
+				mustEdgelab(t, "down", name)
+			}
+		})
+	}
+}
+
+func TestBadInput(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	const node = "name: x\ntopology:\n  nodes:\n    a: {kind: linux, image: anyedge, cmd: %s}\n"
+	tests := []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"no such lab", []string{"up", "nowhere", "--labs", dir}, `edgelab: no lab "nowhere"`},
+		{"malformed topology", []string{"up", write("a.clab.yml", "name: x\ntopology: []\n")}, "a.clab.yml:2:11: topology: "},
+		{"missing program", []string{"up", write("b.clab.yml", fmt.Sprintf(node, "no-such-program"))}, "program no-such-program of lab x is missing: run make build"},
+		{"no experiment", []string{"run", write("c.clab.yml", fmt.Sprintf(node, "edgelab")), "earthquake"}, `no experiment "earthquake": there are service-kill, dns-kill, agent-kill`},
+		{"no runs", []string{"run", write("d.clab.yml", fmt.Sprintf(node, "edgelab")), "dns-kill", "--runs", "0"}, "--runs 0: must be at least 1"},
+		{"down of nothing", []string{"down", "nowhere"}, "edgelab: nowhere: lab is not up"},
+		{"node file for a router", []string{"router", write("n.yaml", "interfaces:\n  - {name: lo, addresses: []}\n")}, "router: is missing"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			out, err := edgelab(t, tt.args...)
+			if err == nil || !strings.Contains(out, tt.want) || strings.Count(out, "\n") != 1 {
+				t.Errorf("%v, %q: want failure with one line that has %q", err, out, tt.want)
+			}
+		})
+	}
+}
