@@ -46,8 +46,9 @@ type NeighborStatus struct {
 	Established     bool
 	State           string // RFC 4271 section 8.2.2: idle, connect, active, opensent, openconfirm, established
 	Since           time.Time
-	Families        []string // negotiated, e.g. "ipv6-unicast"
-	ExtendedNextHop bool     // RFC 8950: IPv4 prefixes may go over this IPv6 session
+	Families        []string       // negotiated, e.g. "ipv6-unicast"
+	ExtendedNextHop bool           // RFC 8950: IPv4 prefixes may go over this IPv6 session
+	NotCarried      []netip.Prefix // wanted, but this session cannot carry them
 	SentUpdates     uint64
 	ReceivedUpdates uint64
 	Reason          string // of the last loss of the session
