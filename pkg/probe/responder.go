@@ -1,0 +1,292 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// DefaultPort is where responders listen unless told otherwise.
+	DefaultPort = 7000
+	// idleTimeout ends a TCP connection that sends nothing, or reads nothing.
+	idleTimeout = 30 * time.Second
+	// maxConns bounds the TCP connections of a responder; more are closed at once.
+	maxConns = 1024
+	// anyPortTries is how often a port that is free for UDP and TCP is looked for where any will do.
+	anyPortTries = 16
+)
+
+// A ResponderConfig tells a Responder what to do.
+type ResponderConfig struct {
+	Site   string           // 1 to MaxSite printable ASCII characters without spaces
+	Listen []netip.AddrPort // UDP and TCP both; an address need not be on the host yet; port 0: any
+	Log    *slog.Logger     // nil: none
+}
+
+// A Responder answers probes over UDP and TCP with the name of its site.
+type Responder struct {
+	cfg   ResponderConfig
+	site  Packet // a reply with nothing but the site
+	clock clock
+	ready chan struct{}
+	addrs []netip.AddrPort // once ready
+	conns chan struct{}    // holds one for each TCP connection
+}
+
+// NewResponder returns a Responder. It opens nothing.
+func NewResponder(cfg ResponderConfig) (*Responder, error) {
+	clock, err := newClock()
+	if err != nil {
+		return nil, err
+	}
+	r := &Responder{
+		cfg: cfg, site: Packet{Kind: KindReply}, clock: clock,
+		ready: make(chan struct{}), conns: make(chan struct{}, maxConns),
+	}
+	if err := r.site.SetSite(cfg.Site); err != nil {
+		return nil, fmt.Errorf("site %q: %w", cfg.Site, err)
+	}
+	if len(cfg.Listen) == 0 {
+		return nil, errors.New("no address to listen on")
+	}
+	if r.cfg.Log == nil {
+		r.cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return r, nil
+}
+
+// Ready is closed once all addresses are listened on.
+func (r *Responder) Ready() <-chan struct{} { return r.ready }
+
+// Addrs returns the addresses that are listened on, in the order of the config. Call it once Ready is closed.
+func (r *Responder) Addrs() []netip.AddrPort { return r.addrs }
+
+// Run answers until ctx is done, then returns nil. It fails when it cannot listen on all addresses.
+func (r *Responder) Run(ctx context.Context) error {
+	var pairs []listenPair
+	g, gctx := errgroup.WithContext(ctx)
+	for _, addr := range r.cfg.Listen {
+		pair, err := listen(ctx, addr)
+		if err != nil {
+			closePairs(pairs)
+			return err
+		}
+		pairs = append(pairs, pair)
+		r.addrs = append(r.addrs, pair.addr())
+	}
+	close(r.ready)
+	r.cfg.Log.Info("answering probes", "site", r.cfg.Site, "addresses", addrText(r.addrs))
+	for _, pair := range pairs {
+		g.Go(func() error { return r.serveUDP(pair.udp) })
+		g.Go(func() error { return r.serveTCP(gctx, pair.tcp) })
+	}
+	g.Go(func() error {
+		<-gctx.Done()
+		closePairs(pairs)
+		return nil
+	})
+	return g.Wait()
+}
+
+func addrText(addrs []netip.AddrPort) string {
+	var b strings.Builder
+	for i, a := range addrs {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(a.String())
+	}
+	return b.String()
+}
+
+// A listenPair is UDP and TCP on one address and port.
+type listenPair struct {
+	udp *net.UDPConn
+	tcp *net.TCPListener
+}
+
+func (p listenPair) addr() netip.AddrPort {
+	a := p.tcp.Addr().(*net.TCPAddr).AddrPort()
+	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+}
+
+func (p listenPair) close() { _, _ = p.udp.Close(), p.tcp.Close() }
+
+func closePairs(pairs []listenPair) {
+	for _, p := range pairs {
+		p.close()
+	}
+}
+
+// listen opens both sockets. Where any port will do, it looks for one that both can have.
+func listen(ctx context.Context, addr netip.AddrPort) (pair listenPair, err error) {
+	addr = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
+	for range anyPortTries {
+		if pair, err = listenOn(ctx, addr); err == nil || addr.Port() != 0 || !errors.Is(err, unix.EADDRINUSE) {
+			break
+		}
+	}
+	return pair, err
+}
+
+func listenOn(ctx context.Context, addr netip.AddrPort) (pair listenPair, err error) {
+	lc := net.ListenConfig{Control: controlled(func(fd int) error { return responderOptions(fd, addr.Addr()) })}
+	lc.SetMultipathTCP(false)
+	conn, err := lc.ListenPacket(ctx, network("udp", addr.Addr()), addr.String())
+	if err != nil {
+		return pair, listenError("udp", addr, err)
+	}
+	pair.udp = conn.(*net.UDPConn)
+	same := netip.AddrPortFrom(addr.Addr(), conn.LocalAddr().(*net.UDPAddr).AddrPort().Port())
+	l, err := lc.Listen(ctx, network("tcp", addr.Addr()), same.String())
+	if err != nil {
+		_ = conn.Close()
+		return pair, listenError("tcp", same, err)
+	}
+	pair.tcp = l.(*net.TCPListener)
+	return pair, nil
+}
+
+// listenError names the address and, where one is known, the remedy.
+func listenError(proto string, addr netip.AddrPort, err error) error {
+	switch {
+	case errors.Is(err, unix.EADDRINUSE):
+		return fmt.Errorf("listen on %s %s: %w: end the program that has it, or choose another port", proto, addr, plain(err))
+	case errors.Is(err, unix.EACCES):
+		return fmt.Errorf("listen on %s %s: %w: ports below 1024 need CAP_NET_BIND_SERVICE", proto, addr, plain(err))
+	default:
+		return fmt.Errorf("listen on %s %s: %w", proto, addr, plain(err))
+	}
+}
+
+// responderOptions lets a socket bind an address that the host gets later, and asks, where it is bound to all
+// addresses, for the one that each packet came to.
+func responderOptions(fd int, a netip.Addr) error {
+	level, freebind, packetInfo := unix.SOL_IPV6, unix.IPV6_FREEBIND, unix.IPV6_RECVPKTINFO
+	if a.Is4() {
+		level, freebind, packetInfo = unix.SOL_IP, unix.IP_FREEBIND, unix.IP_PKTINFO
+	}
+	if err := unix.SetsockoptInt(fd, level, freebind, 1); err != nil {
+		return fmt.Errorf("free bind: %w", err)
+	}
+	if !a.IsUnspecified() {
+		return nil
+	}
+	if kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err != nil || kind != unix.SOCK_DGRAM {
+		return err
+	}
+	return unix.SetsockoptInt(fd, level, packetInfo, 1)
+}
+
+// respond turns the request in buf into its reply, in place, and returns whether it was one.
+func (r *Responder) respond(buf []byte, p *Packet) bool {
+	if p.UnmarshalBinary(buf) != nil || p.Kind != KindRequest {
+		return false
+	}
+	p.Kind, p.ReceivedNs = KindReply, r.clock.now()
+	p.site, p.siteLen = r.site.site, r.site.siteLen
+	_, _ = p.AppendBinary(buf[:0]) // never fails
+	return true
+}
+
+// serveUDP answers until the socket is closed.
+func (r *Responder) serveUDP(conn *net.UDPConn) error {
+	var p Packet
+	buf, oob := make([]byte, Size+1), make([]byte, 128)
+	for {
+		n, oobn, _, from, err := conn.ReadMsgUDPAddrPort(buf, oob)
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("udp %s: %w", conn.LocalAddr(), plain(err))
+		}
+		if !r.respond(buf[:n], &p) {
+			continue
+		}
+		// A reply that cannot be sent now is lost like any packet on its way.
+		if _, _, err := conn.WriteMsgUDPAddrPort(buf[:Size], replySource(oob[:oobn]), from); err != nil {
+			r.cfg.Log.Debug("reply not sent", "to", from, "error", err)
+		}
+	}
+}
+
+// serveTCP accepts connections until the listener is closed, and returns when all of them are closed.
+func (r *Responder) serveTCP(ctx context.Context, l *net.TCPListener) error {
+	var conns sync.WaitGroup
+	defer conns.Wait()
+	for {
+		conn, err := l.AcceptTCP()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return nil
+		case err != nil && transient(err):
+			r.cfg.Log.Warn("connection not accepted", "address", l.Addr(), "error", err)
+			if !pause(ctx, time.Second) {
+				return nil
+			}
+		case err != nil:
+			return fmt.Errorf("tcp %s: %w", l.Addr(), plain(err))
+		default:
+			conns.Go(func() { r.serveConn(ctx, conn) })
+		}
+	}
+}
+
+// transient tells errors of accept that pass (accept(2)): of one connection, or of a lack of descriptors or memory.
+func transient(err error) bool {
+	for _, e := range []syscall.Errno{unix.ECONNABORTED, unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.EPERM, unix.EPROTO} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// pause returns false when ctx is done first.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+// serveConn answers one connection until it ends, sends anything but requests, idles too long, or ctx is done.
+func (r *Responder) serveConn(ctx context.Context, conn *net.TCPConn) {
+	defer conn.Close()
+	select {
+	case r.conns <- struct{}{}:
+		defer func() { <-r.conns }()
+	default:
+		r.cfg.Log.Debug("too many connections", "from", conn.RemoteAddr())
+		return
+	}
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	var p Packet
+	buf := make([]byte, Size)
+	for {
+		if conn.SetDeadline(time.Now().Add(idleTimeout)) != nil {
+			return
+		}
+		if _, err := io.ReadFull(conn, buf); err != nil || !r.respond(buf, &p) {
+			return
+		}
+		if _, err := conn.Write(buf); err != nil {
+			return
+		}
+	}
+}
