@@ -2,22 +2,48 @@ package config
 
 import (
 	"net/netip"
+	"strconv"
 	"strings"
 )
 
 // addr reads the address of one host.
 func (it item) addr(what string) netip.Addr {
+	a := it.anyAddr(what)
+	if a.IsValid() {
+		return it.host(a)
+	}
+	return a
+}
+
+// routed reads the address of one host that is the same on every link: not link-local.
+func (it item) routed(what string) netip.Addr {
+	a := it.anyAddr(what)
+	switch {
+	case a.IsLinkLocalUnicast():
+		it.bad("%s is link-local: write an address that can be routed", a)
+		return netip.Addr{}
+	case a.IsValid():
+		return it.host(a)
+	default:
+		return a
+	}
+}
+
+func (it item) anyAddr(what string) netip.Addr {
 	text, ok := it.text(what)
 	if !ok {
 		return netip.Addr{}
 	}
 	a, err := netip.ParseAddr(text)
-	if err != nil {
+	if err != nil || badZone(a) {
 		it.bad("must be %s, not %q", what, text)
 		return netip.Addr{}
 	}
-	return it.host(a)
+	return a
 }
+
+// badZone tells of a zone that is no interface: netip takes anything.
+func badZone(a netip.Addr) bool { return a.Zone() != "" && !isIfname(a.Zone()) }
 
 // host reports an address that no single host can have.
 func (it item) host(a netip.Addr) netip.Addr {
@@ -47,16 +73,6 @@ func notHost(a netip.Addr) string {
 	}
 }
 
-// routed reads the address of one host that is the same on every link: not link-local.
-func (it item) routed(what string) netip.Addr {
-	a := it.addr(what)
-	if a.IsLinkLocalUnicast() {
-		it.bad("%s is link-local: write an address that can be routed", a)
-		return netip.Addr{}
-	}
-	return a
-}
-
 // routerID reads a BGP identifier (RFC 6286 section 2.1: any number but 0, written as an IPv4 address).
 func (it item) routerID() netip.Addr {
 	const what = "an IPv4 address, such as 10.0.0.1"
@@ -80,7 +96,7 @@ func (it item) prefix(what string) netip.Prefix {
 	}
 	p, err := netip.ParsePrefix(text)
 	if a, bare := netip.ParseAddr(text); err != nil && bare == nil && a.Zone() == "" {
-		it.bad("%s has no length: write %s", a, netip.PrefixFrom(a, a.BitLen()))
+		it.bad("%s has no length: write %s", a, what)
 		return netip.Prefix{}
 	}
 	if err != nil {
@@ -88,7 +104,7 @@ func (it item) prefix(what string) netip.Prefix {
 		return netip.Prefix{}
 	}
 	if p.Addr().Is4In6() {
-		it.bad("%s is an IPv4 address in IPv6 form: write %s with an IPv4 length", p, p.Addr().Unmap())
+		it.bad("%s is an IPv4 address in IPv6 form: write %s", p, netip.PrefixFrom(p.Addr().Unmap(), max(0, p.Bits()-96)))
 		return netip.Prefix{}
 	}
 	return p
@@ -117,34 +133,51 @@ func (it item) hostPrefix(what string) netip.Prefix {
 	return p
 }
 
+const (
+	targetForm = `ADDRESS:PORT, such as "[::1]:53" or 127.0.0.1:53`
+	listenForm = `ADDRESS:PORT, such as "[::1]:53", or "[::]:53" for every address`
+)
+
 // addrPort reads ADDRESS:PORT of one host.
 func (it item) addrPort() netip.AddrPort {
-	ap := it.socket(false)
-	if ap.IsValid() && !it.host(ap.Addr()).IsValid() {
+	ap := it.anyAddrPort(targetForm)
+	switch {
+	case !ap.IsValid():
+		return ap
+	case ap.Port() == 0:
+		it.bad("must have a port from 1 to 65535, not 0")
+	case it.host(ap.Addr()).IsValid():
+		return ap
+	}
+	return netip.AddrPort{}
+}
+
+// socket reads ADDRESS:PORT to listen on: the unspecified address is every address, port 0 any free one.
+func (it item) socket() netip.AddrPort {
+	ap := it.anyAddrPort(listenForm)
+	if ap.IsValid() && !ap.Addr().IsUnspecified() && !it.host(ap.Addr()).IsValid() {
 		return netip.AddrPort{}
 	}
 	return ap
 }
 
-// socket reads ADDRESS:PORT to listen on: the unspecified address is every address; port 0, where allowed, any free one.
-func (it item) socket(anyPort bool) netip.AddrPort {
-	const what = `ADDRESS:PORT, such as "[::1]:53" or 127.0.0.1:53`
+func (it item) anyAddrPort(what string) netip.AddrPort {
 	text, ok := it.text(what)
 	if !ok {
 		return netip.AddrPort{}
 	}
 	ap, err := netip.ParseAddrPort(text)
-	switch {
-	case err != nil && strings.HasPrefix(text, ":"):
-		it.bad(`must be %s: for every address write "[::]%s"`, what, text)
-	case err != nil:
-		it.bad("must be %s, not %q", what, text)
-	case ap.Port() == 0 && !anyPort:
-		it.bad("must have a port from 1 to 65535, not 0")
-	case !ap.Addr().IsUnspecified() && notHost(ap.Addr()) != "":
-		it.host(ap.Addr())
-	default:
+	if err == nil && !badZone(ap.Addr()) {
 		return ap
+	}
+	_, port := strconv.ParseUint(strings.TrimPrefix(text, ":"), 10, 16)
+	switch a, noPort := netip.ParseAddr(text); {
+	case port == nil:
+		it.bad("%q has no address: write %s", text, what)
+	case noPort == nil && !badZone(a):
+		it.bad("%s has no port: write %s", a, what)
+	default:
+		it.bad("must be %s, not %q", what, text)
 	}
 	return netip.AddrPort{}
 }

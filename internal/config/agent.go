@@ -23,7 +23,7 @@ func agent(root item) Agent {
 		Site:    o.need("site", "the name of this site, such as mec-1").label("a name"),
 		BGP:     speakerConfig(speaker),
 		VIP:     vipConfig(o.get("vip")),
-		Journal: o.get("journal").object([]string{"file"}, nil).get("file").str("a path"),
+		Journal: o.get("journal").object([]string{"file"}, nil).need("file", "the path of the journal").str("a path"),
 		Metrics: metricsListen(o.get("metrics")),
 	}
 	list := o.need("services", "what is announced: [{name: ..., vips: [...], checks: [...]}]")
@@ -42,7 +42,7 @@ func vipConfig(it item) VIP {
 }
 
 func metricsListen(it item) netip.AddrPort {
-	return it.object([]string{"listen"}, nil).get("listen").socket(true)
+	return it.object([]string{"listen"}, nil).need("listen", "ADDRESS:PORT").socket()
 }
 
 func speakerConfig(it item) bgp.Config {

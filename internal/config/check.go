@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -34,14 +35,16 @@ func checks(list item) []health.Check {
 	return all
 }
 
-// check reads one check of a service; the keys depend on its type.
+// check reads one check of a service; which keys it has depends on its type.
 func check(it item, names places[string]) health.Check {
-	o := it.object(checkKeys(it.peek("type")), []string{"scope"})
+	o := it.object(checkKeys(""), []string{"scope"})
 	name := o.need("name", "the check's name").label("a name")
 	names.once(o.get("name"), name)
+	kind := o.need("type", "tcp, dns or listener").choice("", []string{"tcp", "dns", "listener"}, laterChecks())
+	refuseOthers(o, kind)
 	c := schedule(o)
 	c.Name = name
-	switch o.need("type", "tcp, dns or listener").choice("", []string{"tcp", "dns", "listener"}, laterChecks()) {
+	switch kind {
 	case "tcp":
 		c.Checker = health.TCP{Target: o.need("target", "ADDRESS:PORT").addrPort()}
 	case "dns":
@@ -57,29 +60,41 @@ func laterChecks() []string {
 	return []string{"http", "https", "http2", "grpc", "exec", "icmp", "udp", "tls", "file", "process", "load"}
 }
 
-// checkKeys returns the keys of a check; of an unknown type, all.
+// checkKeys returns the keys of a type of check; of an unknown type, all.
 func checkKeys(kind string) []string {
-	common := []string{"name", "type", "interval", "fast_interval"}
-	attempts := []string{"timeout", "fall", "rise"}
+	keys := []string{"name", "type", "interval", "fast_interval"}
 	switch kind {
 	case "tcp":
-		return append(append(common, "target"), attempts...)
+		return append(keys, "timeout", "fall", "rise", "target")
 	case "dns":
-		return append(append(common, "target", "query"), attempts...)
+		return append(keys, "timeout", "fall", "rise", "target", "query")
 	case "listener":
-		return append(common, "proto", "port", "address")
+		return append(keys, "proto", "port", "address")
 	default:
-		return append(append(common, "target", "query", "proto", "port", "address"), attempts...)
+		return append(keys, "timeout", "fall", "rise", "target", "query", "proto", "port", "address")
+	}
+}
+
+// refuseOthers reports keys that another type of check has and that would do nothing here.
+func refuseOthers(o object, kind string) {
+	for _, key := range checkKeys("") {
+		if o.has(key) && !slices.Contains(checkKeys(kind), key) {
+			o.get(key).bad("does nothing in a %s check: remove it", kind)
+		}
 	}
 }
 
 // schedule reads when a check is made. Defaults bow to a shorter interval.
 func schedule(o object) health.Check {
+	before := len(o.f.problems)
 	c := health.Check{Interval: o.get("interval").duration(checkInterval, minInterval, maxInterval)}
 	c.Timeout = o.get("timeout").duration(min(checkTimeout, c.Interval), minTimeout, maxInterval)
 	c.FastInterval = o.get("fast_interval").duration(min(checkFast, c.Interval), minInterval, maxInterval)
 	c.Rise = int(o.get("rise").integer(checkRise, 1, maxCount))
 	c.Fall = int(o.get("fall").integer(checkFall, 1, maxCount))
+	if len(o.f.problems) > before {
+		return c // what was not read cannot be compared
+	}
 	if c.Timeout > c.Interval {
 		o.get("timeout").bad("%s is longer than the interval of %s", span(c.Timeout), span(c.Interval))
 	}

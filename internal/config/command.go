@@ -2,8 +2,7 @@ package config
 
 import "strings"
 
-// command splits a command line into words as a shell does: quotes and backslashes, nothing else. No shell runs it, so
-// what a shell would expand or interpret is refused.
+// command splits a command line into words.
 func command(it item) []string {
 	text, ok := it.text("a program and its arguments")
 	if !ok {
@@ -18,53 +17,95 @@ func command(it item) []string {
 	default:
 		return words
 	}
-	return []string{} // reported: not missing too
+	return nil
 }
 
+// split knows quotes and backslashes, as containerlab does. No shell runs the line, so what a shell would expand or
+// interpret is refused.
 func split(line string) (words []string, why string) {
-	var word strings.Builder
-	var quote rune // 0: outside quotes
-	begun, escaped := false, false
+	var s splitter
 	for _, r := range line {
-		switch {
-		case r < ' ' && r != '\t' && r != '\n':
-			return nil, "control characters are not supported"
-		case escaped:
-			word.WriteRune(r)
-			escaped = false
-		case r == '\\' && quote != '\'':
-			begun, escaped = true, true
-		case quote != 0 && r == quote:
-			quote = 0
-		case quote != '\'' && (r == '$' || r == '`'):
-			return nil, notShell(r)
-		case quote != 0:
-			word.WriteRune(r)
-		case r == '\'' || r == '"':
-			begun, quote = true, r
-		case strings.ContainsRune("|;&<>()", r) || r == '#' && !begun:
-			return nil, notShell(r)
-		case r == ' ' || r == '\t' || r == '\n':
-			if begun {
-				words = append(words, word.String())
-			}
-			word.Reset()
-			begun = false
-		default:
-			begun = true
-			word.WriteRune(r)
+		if why := s.take(r); why != "" {
+			return nil, why
 		}
 	}
 	switch {
-	case quote != 0:
+	case s.quote != 0:
 		return nil, "a quote is not closed"
-	case escaped:
-		return nil, `ends in a backslash`
-	case begun:
-		words = append(words, word.String())
+	case s.escaped:
+		return nil, "ends in a backslash"
 	}
-	return words, ""
+	s.end()
+	return s.words, ""
 }
+
+type splitter struct {
+	words   []string
+	word    strings.Builder
+	quote   rune // 0: outside quotes
+	begun   bool // a word, perhaps an empty one in quotes
+	escaped bool // by a backslash
+}
+
+func (s *splitter) take(r rune) (why string) {
+	switch {
+	case unprintable(string(r)) && !isBlank(r):
+		return "must be without control characters"
+	case s.escaped:
+		s.escaped = false
+		s.add(r)
+	case r == '\\' && s.quote != '\'':
+		s.begun, s.escaped = true, true
+	case s.quote != 0:
+		return s.quoted(r)
+	default:
+		return s.plain(r)
+	}
+	return ""
+}
+
+func (s *splitter) quoted(r rune) (why string) {
+	switch {
+	case r == s.quote:
+		s.quote = 0
+	case s.quote == '"' && expands(r):
+		return notShell(r)
+	default:
+		s.add(r)
+	}
+	return ""
+}
+
+func (s *splitter) plain(r rune) (why string) {
+	switch {
+	case r == '\'' || r == '"':
+		s.begun, s.quote = true, r
+	case isBlank(r):
+		s.end()
+	case expands(r) || strings.ContainsRune("|;&<>()", r) || r == '#' && !s.begun:
+		return notShell(r)
+	default:
+		s.add(r)
+	}
+	return ""
+}
+
+func (s *splitter) add(r rune) {
+	s.begun = true
+	s.word.WriteRune(r)
+}
+
+func (s *splitter) end() {
+	if s.begun {
+		s.words = append(s.words, s.word.String())
+	}
+	s.word.Reset()
+	s.begun = false
+}
+
+func isBlank(r rune) bool { return r == ' ' || r == '\t' || r == '\n' }
+
+func expands(r rune) bool { return r == '$' || r == '`' }
 
 func notShell(r rune) string {
 	return "no shell runs this: put " + string(r) + " between single quotes, or remove it"

@@ -36,11 +36,15 @@ func (it item) line() int { return it.node.Line }
 
 // child returns the item at node below it, absent when what is written there is not plain YAML.
 func (it item) child(step string, node *yaml.Node) item {
-	path := it.path + step
+	return item{it.f, node, it.below(step)}.resolved()
+}
+
+// below returns the path of the item at step, which is .KEY or [INDEX].
+func (it item) below(step string) string {
 	if it.path == "" {
-		path = strings.TrimPrefix(step, ".")
+		return strings.TrimPrefix(step, ".")
 	}
-	return item{it.f, node, path}.resolved()
+	return it.path + step
 }
 
 // resolved reports what strict files do without: aliases, whose value may stand anywhere, and tags, which change types.
@@ -49,7 +53,7 @@ func (it item) resolved() item {
 	case it.node.Kind == yaml.AliasNode:
 		it.bad("aliases are not supported: write the value out")
 	case it.node.Style&yaml.TaggedStyle != 0:
-		it.bad("tags are not supported: remove %s", it.node.Tag)
+		it.bad("tags are not supported: remove %q", it.node.Tag)
 	default:
 		return it
 	}
@@ -79,7 +83,7 @@ func (it item) pairs() []pair {
 		if !it.plainKey(key) {
 			continue
 		}
-		place := item{it.f, key, it.child("."+key.Value, key).path}
+		place := item{it.f, key, it.below("." + key.Value)}
 		if line, ok := seen[key.Value]; ok {
 			place.bad("duplicate key: already on line %d", line)
 			continue
@@ -93,7 +97,7 @@ func (it item) pairs() []pair {
 func (it item) plainKey(key *yaml.Node) bool {
 	place := item{it.f, key, it.path}
 	switch {
-	case key.Kind != yaml.ScalarNode || key.Style&yaml.TaggedStyle != 0 || key.Tag == "!!null" || key.Value == "":
+	case key.Kind != yaml.ScalarNode || key.Style&yaml.TaggedStyle != 0 || key.Value == "" || unprintable(key.Value):
 		place.bad("a key must be a plain word")
 	case key.Tag == "!!merge":
 		place.bad("merge keys are not supported: write the values out")
@@ -101,19 +105,6 @@ func (it item) plainKey(key *yaml.Node) bool {
 		return true
 	}
 	return false
-}
-
-// peek returns the scalar at key and reports nothing: for a look ahead.
-func (it item) peek(key string) string {
-	if !it.present() || it.node.Kind != yaml.MappingNode {
-		return ""
-	}
-	for i := 0; i+1 < len(it.node.Content); i += 2 {
-		if it.node.Content[i].Value == key {
-			return it.node.Content[i+1].Value
-		}
-	}
-	return ""
 }
 
 // list reads a sequence. With a what it must hold at least one item, named so in the error.

@@ -11,9 +11,9 @@ import (
 // A node is a lab.Node and what is known of it only while the file is read.
 type node struct {
 	lab.Node
-	kind, image string
-	at          item // its key
-	hostAt      item // network-mode
+	given  map[string]bool // keys that the file has, here or in the presets
+	at     item            // its key
+	hostAt item            // network-mode
 }
 
 // readNode reads a node's keys over what base says: single values replace, binds, env and labels join.
@@ -21,12 +21,9 @@ func readNode(it item, base node) node {
 	n := base.clone()
 	o := it.labObject("kind", "image", "cmd", "binds", "env", "labels", "network-mode",
 		"group", "privileged", "cap-add", "image-pull-policy", "sysctls")
-	if o.has("kind") {
-		n.kind = o.get("kind").labChoice("linux")
-	}
-	if o.has("image") {
-		n.image = image(o.get("image"))
-	}
+	n.give(o)
+	o.get("kind").labChoice("linux")
+	image(o.get("image"))
 	if o.has("cmd") {
 		n.Cmd = command(o.get("cmd"))
 	}
@@ -40,14 +37,22 @@ func readNode(it item, base node) node {
 	return n
 }
 
-// labChoice reads one of the words that edgelab supports.
-func (it item) labChoice(supported ...string) string {
+func (n *node) give(o object) {
+	if n.given == nil {
+		n.given = make(map[string]bool)
+	}
+	for key := range o.fields {
+		n.given[key] = true
+	}
+}
+
+// labChoice checks one of the words that edgelab supports.
+func (it item) labChoice(supported ...string) {
 	what := strings.Join(supported, " or ")
 	text, ok := it.text(what)
 	if ok && !slices.Contains(supported, text) {
 		it.bad("%q is not supported by edgelab: write %s", text, what)
 	}
-	return text
 }
 
 // containerOnly checks the keys that only a container runtime needs; namespaces have no use for them.
@@ -61,13 +66,12 @@ func containerOnly(o object) {
 	sysctls(o.get("sysctls"))
 }
 
-func image(it item) string {
+func image(it item) {
 	text := it.str("anyedge, with a tag or without")
 	name, tag, tagged := strings.Cut(text, ":")
 	if text != "" && (name != "anyedge" || tagged && !isTag(tag)) {
 		it.bad("%q is not supported by edgelab: write anyedge, with a tag or without", text)
 	}
-	return text
 }
 
 func isTag(s string) bool {
@@ -91,15 +95,12 @@ func (n *node) setNetwork(it item) {
 
 // complete reports what a node must have, from wherever it comes.
 func (n node) complete() {
-	for _, key := range []struct {
-		name, what string
-		set        bool
-	}{
-		{"kind", "linux", n.kind != ""},
-		{"image", "anyedge here or in topology.kinds.linux", n.image != ""},
-		{"cmd", `the program to run, such as "edgelab node /etc/anyedge/node.yaml"`, n.Cmd != nil},
+	for _, key := range []struct{ name, what string }{
+		{"kind", "linux"},
+		{"image", "anyedge here or in topology.kinds.linux"},
+		{"cmd", `the program to run, such as "edgelab node /etc/anyedge/node.yaml"`},
 	} {
-		if !key.set {
+		if !n.given[key.name] {
 			place := n.at
 			place.path += "." + key.name
 			place.bad("missing: write %s", key.what)
@@ -172,8 +173,8 @@ func (it item) literal(what string) (string, bool) {
 	case strings.Contains(text, "$") || strings.Contains(text, "__clab"):
 		it.bad("variables are not supported by edgelab: write the value of %q out", text)
 		return "", false
-	case strings.ContainsRune(text, 0):
-		it.bad("must be %s without zero bytes", what)
+	case unprintable(text):
+		it.bad("must be %s without control characters", what)
 		return "", false
 	default:
 		return text, true
@@ -183,8 +184,8 @@ func (it item) literal(what string) (string, bool) {
 // words reads a mapping to words and numbers over base.
 func words(it item, base map[string]string) map[string]string {
 	for _, p := range it.pairs() {
-		if strings.ContainsAny(p.name, "=\x00") {
-			p.key.bad("a name must have no = and no zero byte")
+		if strings.Contains(p.name, "=") {
+			p.key.bad("a name must be without =")
 		}
 		if base == nil {
 			base = make(map[string]string)

@@ -3,6 +3,8 @@ package config
 import (
 	"slices"
 	"strings"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // An object is a mapping whose keys are known.
@@ -14,7 +16,7 @@ type object struct {
 // object reads a mapping and reports keys that are not among known. A key among later is part of the design, but its
 // feature is not built.
 func (it item) object(known, later []string) object {
-	o := object{it, make(map[string]item)}
+	o := it.mapping()
 	for _, p := range it.pairs() {
 		switch {
 		case slices.Contains(known, p.name):
@@ -28,12 +30,21 @@ func (it item) object(known, later []string) object {
 	return o
 }
 
+// mapping returns an object without fields yet, absent when the item is no mapping: then nothing is missing in it.
+func (it item) mapping() object {
+	o := object{it, make(map[string]item)}
+	if it.present() && it.node.Kind != yaml.MappingNode {
+		o.node = nil
+	}
+	return o
+}
+
 // get returns the item at key, absent when the file does not have it.
 func (o object) get(key string) item {
 	if it, ok := o.fields[key]; ok {
 		return it
 	}
-	return item{f: o.f, path: o.path + "." + key}
+	return item{f: o.f, path: o.below("." + key)}
 }
 
 // has tells whether the file names key, even with a value that was refused.
@@ -45,8 +56,7 @@ func (o object) has(key string) bool {
 // need is get for a key that must be there; what tells a person what to write.
 func (o object) need(key, what string) item {
 	if !o.has(key) && o.present() {
-		path := strings.TrimPrefix(o.path+"."+key, ".")
-		item{o.f, o.node, path}.bad("missing: write %s", what)
+		item{o.f, o.node, o.below("." + key)}.bad("missing: write %s", what)
 	}
 	return o.get(key)
 }
@@ -60,9 +70,13 @@ func unknown(key string, known []string) string {
 
 // nearest returns the known key that key is most likely a slip of, empty when none is near.
 func nearest(key string, known []string) string {
-	best, least := "", max(1, len(key)/3)+1
+	best, least := "", 2*max(1, len(key)/3)+2
 	for _, k := range known {
-		if d := slips(key, k); d < least {
+		d := 2 * slips(key, k)
+		if k[:1] != key[:1] { // of two as near, the one that begins alike
+			d++
+		}
+		if d < least {
 			best, least = k, d
 		}
 	}

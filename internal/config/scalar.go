@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -23,6 +24,14 @@ func (it item) text(what string) (text string, ok bool) {
 	return "", false
 }
 
+// scalar returns the item as it is written when it is a scalar, and reports nothing.
+func (it item) scalar() (text string, ok bool) {
+	if !it.present() || it.node.Kind != yaml.ScalarNode {
+		return "", false
+	}
+	return it.node.Value, true
+}
+
 // str reads a string that is not empty.
 func (it item) str(what string) string {
 	text, ok := it.text(what)
@@ -32,12 +41,17 @@ func (it item) str(what string) string {
 		it.bad("must be %s: put %s in quotes", what, text)
 	case text == "":
 		it.bad("must be %s, not empty", what)
-	case strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }):
+	case unprintable(text):
 		it.bad("must be %s without control characters", what)
 	default:
 		return text
 	}
 	return ""
+}
+
+// unprintable tells whether s could garble the line of an error or of a log.
+func unprintable(s string) bool {
+	return strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
 // label reads a name of at most 63 letters, digits, dots, hyphens and underscores that starts with a letter or digit:

@@ -84,6 +84,9 @@ func onLink(it item, a netip.Addr, links []lab.Interface) {
 	}
 	for _, i := range links {
 		for _, p := range i.Addresses {
+			if !p.IsValid() {
+				return // reported; who knows what it should have been
+			}
 			if p.Addr() == a {
 				it.bad("%s is this node's own address: write the neighbor's", a)
 				return

@@ -32,23 +32,18 @@ func topology(root item) lab.Topology {
 
 // labObject reads a mapping of a containerlab file. What containerlab knows beside known is no slip of the pen.
 func (it item) labObject(known ...string) object {
-	o := object{it, make(map[string]item)}
+	o := it.mapping()
 	for _, p := range it.pairs() {
 		switch near := nearest(p.name, known); {
 		case slices.Contains(known, p.name):
 			o.fields[p.name] = p.value
-		case near != "" && !slices.Contains(containerlabKeys(), p.name):
+		case near != "":
 			p.key.bad("unknown key: did you mean %s?", near)
 		default:
 			p.key.bad("not supported by edgelab: here may stand %s", strings.Join(known, ", "))
 		}
 	}
 	return o
-}
-
-// containerlabKeys are the keys of containerlab that are near to one that edgelab reads.
-func containerlabKeys() []string {
-	return []string{"cpu", "exec", "env-files", "user", "type", "mac"}
 }
 
 // presets returns what `defaults`, then `kinds` say of every node.
@@ -61,7 +56,7 @@ func presets(o object) node {
 func nodes(it item, base node) []node {
 	var all []node
 	pairs := it.pairs()
-	if it.present() && len(pairs) == 0 {
+	if it.mapping().present() && len(pairs) == 0 {
 		it.bad("needs at least one node")
 	}
 	for _, p := range pairs {
@@ -91,7 +86,7 @@ func isHostname(s string) bool {
 
 func (n node) clone() node {
 	n.Binds = slices.Clone(n.Binds)
-	n.Env, n.Labels = maps.Clone(n.Env), maps.Clone(n.Labels)
+	n.Env, n.Labels, n.given = maps.Clone(n.Env), maps.Clone(n.Labels), maps.Clone(n.given)
 	return n
 }
 

@@ -69,6 +69,12 @@ func vip(it item, rules vipRules) announce.VIP {
 }
 
 func vipAddress(it item, rules vipRules) netip.Prefix {
+	if text, ok := it.scalar(); ok {
+		if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
+			it.bad("%s has no length: write %s", a, netip.PrefixFrom(a, a.BitLen()))
+			return netip.Prefix{}
+		}
+	}
 	p := it.prefix(vipForm)
 	switch a := p.Addr(); {
 	case !p.IsValid():

@@ -1,0 +1,217 @@
+package config
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/anyedge/anyedge/pkg/announce"
+	"github.com/anyedge/anyedge/pkg/bgp"
+	"github.com/anyedge/anyedge/pkg/bgp/router"
+	"github.com/anyedge/anyedge/pkg/dnsserver"
+	"github.com/anyedge/anyedge/pkg/health"
+	"github.com/anyedge/anyedge/pkg/lab"
+	"github.com/anyedge/anyedge/pkg/steering"
+)
+
+// diff compares whole values; netip types compare with ==.
+func diff(want, got any) string {
+	return cmp.Diff(want, got,
+		cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+		cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }),
+		cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }))
+}
+
+func hostVIP(s string) announce.VIP {
+	p := netip.MustParsePrefix(s)
+	return announce.VIP{Address: p, Announce: p}
+}
+
+func prefixes(all ...string) []netip.Prefix {
+	var ps []netip.Prefix
+	for _, s := range all {
+		ps = append(ps, netip.MustParsePrefix(s))
+	}
+	return ps
+}
+
+// every is a check's schedule as the documentation gives it for a file that does not.
+func every(name string, c health.Checker) health.Check {
+	return health.Check{
+		Name: name, Checker: c, Interval: time.Second, Timeout: 500 * time.Millisecond,
+		FastInterval: 200 * time.Millisecond, Rise: 3, Fall: 3,
+	}
+}
+
+func TestParseAgentMinimal(t *testing.T) {
+	t.Parallel()
+	got, err := ParseAgent("f", strings.NewReader(`
+site: a
+bgp: {asn: 64611, neighbors: [{address: 192.0.2.1, asn: 65533}]}
+services: [{name: web, vips: [192.0.2.80/32], checks: [{name: up, type: listener, proto: tcp, port: 80}]}]
+`))
+	want := Agent{
+		Site: "a",
+		BGP: bgp.Config{
+			ASN: 64611, ListenPort: -1, HoldTime: 9 * time.Second,
+			Neighbors: []bgp.Neighbor{{Address: netip.MustParseAddr("192.0.2.1"), ASN: 65533}},
+			Allowed:   prefixes("192.0.2.80/32"),
+		},
+		VIP: VIP{Manage: true, Interface: "lo"},
+		Services: []Service{{
+			Announce: announce.Service{
+				Name: "web", VIPs: []announce.VIP{hostVIP("192.0.2.80/32")},
+				Settle: 2 * time.Second, Drain: time.Second,
+			},
+			Health: health.Service{Name: "web", Checks: []health.Check{{
+				Name: "up", Listener: &health.Listener{Network: "tcp", Port: 80},
+				Interval: time.Second, FastInterval: 200 * time.Millisecond, Rise: 1, Fall: 1,
+			}}},
+		}},
+	}
+	if d := diff(want, got); err != nil || d != "" {
+		t.Errorf("error %v (-want +got)\n%s", err, d)
+	}
+}
+
+func TestParseAgentSample(t *testing.T) {
+	t.Parallel()
+	got := sample(t, "edgeagent.yaml", ParseAgent)
+	covering := netip.MustParsePrefix("2001:db8:80::/48")
+	web := []announce.VIP{hostVIP("2001:db8:80::80/128"), hostVIP("2001:db8:80::81/128")}
+	web[0].Announce, web[1].Announce = covering, covering
+	want := Agent{
+		Site: "mec-1",
+		BGP: bgp.Config{
+			ASN: 64611, RouterID: netip.MustParseAddr("10.1.0.10"), ListenPort: -1, HoldTime: 9 * time.Second,
+			Neighbors: []bgp.Neighbor{
+				{Address: netip.MustParseAddr("fd00:1::1"), ASN: 65533, TTLSecurity: true},
+				{Address: netip.MustParseAddr("fe80::1%eth1"), ASN: 65533},
+			},
+			Allowed: prefixes("2001:db8:53::53/128", "192.0.2.53/32", "2001:db8:80::/48"),
+		},
+		VIP: VIP{Manage: true, Interface: "lo"},
+		Services: []Service{
+			{
+				Announce: announce.Service{
+					Name: "dns", VIPs: []announce.VIP{hostVIP("2001:db8:53::53/128"), hostVIP("192.0.2.53/32")},
+					Settle: 2 * time.Second, Drain: time.Second,
+				},
+				Health: health.Service{Name: "dns", Checks: []health.Check{
+					every("answers", health.DNS{Target: netip.MustParseAddrPort("[::1]:53"), Name: "health.edge.example.", Type: 28}),
+					{
+						Name: "socket", Listener: &health.Listener{Network: "udp", Port: 53},
+						Interval: time.Second, FastInterval: 200 * time.Millisecond, Rise: 1, Fall: 1,
+					},
+				}},
+			},
+			{
+				Announce: announce.Service{Name: "web", VIPs: web, Settle: 2 * time.Second, Drain: time.Second},
+				Health: health.Service{Name: "web", Checks: []health.Check{
+					every("connects", health.TCP{Target: netip.MustParseAddrPort("[::1]:80")}),
+				}},
+			},
+		},
+		Journal: "/var/lib/anyedge/journal.jsonl",
+		Metrics: netip.MustParseAddrPort("[::1]:9410"),
+	}
+	if d := diff(want, got); d != "" {
+		t.Errorf("(-want +got)\n%s", d)
+	}
+}
+
+func TestParseDNSSample(t *testing.T) {
+	t.Parallel()
+	got := sample(t, "edgedns.yaml", ParseDNS)
+	first, second := netip.MustParseAddr("2001:db8:1::10"), netip.MustParseAddr("2001:db8:1::11")
+	want := DNS{
+		Site: "mec-1",
+		Listen: []netip.AddrPort{
+			netip.MustParseAddrPort("[::1]:53"), netip.MustParseAddrPort("[2001:db8:53::53]:53"), netip.MustParseAddrPort("192.0.2.53:53"),
+		},
+		Zones: []dnsserver.Zone{{
+			Name: "edge.example.", TTL: 5 * time.Second,
+			NS: []dnsserver.NS{
+				{Name: "ns.edge.example.", Addresses: []netip.Addr{netip.MustParseAddr("2001:db8:53::53"), netip.MustParseAddr("192.0.2.53")}},
+				{Name: "ns.backup.example."},
+			},
+		}},
+		Services: []DNSService{{
+			Service: steering.Service{
+				Name: "api.edge.example.", Policy: steering.RoundRobin, Answers: 2,
+				Endpoints: []steering.Endpoint{
+					{Address: first, Port: 8080},
+					{Address: second, Port: 8080},
+					{Address: netip.MustParseAddr("10.1.10.12"), State: steering.Up},
+				},
+			},
+			Checks: []EndpointCheck{
+				{Index: 0, Check: every("tcp", health.TCP{Target: netip.AddrPortFrom(first, 8080)})},
+				{Index: 1, Check: every("tcp", health.TCP{Target: netip.AddrPortFrom(second, 8080)})},
+			},
+		}},
+		Metrics: netip.MustParseAddrPort("[::1]:9411"),
+	}
+	if d := diff(want, got); d != "" {
+		t.Errorf("(-want +got)\n%s", d)
+	}
+}
+
+func TestParseSetupSamples(t *testing.T) {
+	t.Parallel()
+	forwarding := []lab.Sysctl{{Key: "net.ipv6.conf.all.forwarding", Value: "1"}, {Key: "net.ipv4.ip_forward", Value: "1"}}
+	node := lab.Setup{
+		Interfaces: []lab.Interface{{Name: "eth1", Addresses: prefixes("2001:db8:0:1::2/64", "10.0.1.2/24")}},
+		Routes: []lab.Route{
+			{To: netip.MustParsePrefix("::/0"), Via: netip.MustParseAddr("2001:db8:0:1::1")},
+			{To: netip.MustParsePrefix("0.0.0.0/0"), Via: netip.MustParseAddr("10.0.1.1")},
+		},
+		Sysctls: forwarding,
+	}
+	if d := diff(node, sample(t, "node.yaml", ParseSetup)); d != "" {
+		t.Errorf("node.yaml (-want +got)\n%s", d)
+	}
+	r := lab.Setup{
+		Interfaces: []lab.Interface{{Name: "eth1", Addresses: prefixes("2001:db8:0:1::1/64", "10.0.1.1/24")}},
+		Sysctls:    forwarding,
+		Router: &router.Config{
+			ASN: 65533, RouterID: netip.MustParseAddr("10.0.0.1"), HoldTime: 9 * time.Second,
+			Neighbors: []router.Neighbor{{Address: netip.MustParseAddr("2001:db8:0:1::2"), ASN: 64500}},
+			Prefixes:  prefixes("2001:db8:53::/48"),
+		},
+	}
+	if d := diff(r, sample(t, "router.yaml", ParseSetup)); d != "" {
+		t.Errorf("router.yaml (-want +got)\n%s", d)
+	}
+}
+
+func TestParseTopologySample(t *testing.T) {
+	t.Parallel()
+	want := lab.Topology{
+		Name: "minimal", Dir: "../../docs/samples",
+		Nodes: []lab.Node{
+			{
+				Name: "r1", Cmd: []string{"edgelab", "router", "/etc/anyedge/router.yaml"},
+				Binds: []lab.Bind{{Source: "router.yaml", Target: "/etc/anyedge/router.yaml", ReadOnly: true}},
+			},
+			{
+				Name: "r2", Cmd: []string{"edgelab", "node", "/etc/anyedge/node.yaml"},
+				Binds: []lab.Bind{{Source: "node.yaml", Target: "/etc/anyedge/node.yaml", ReadOnly: true}},
+			},
+			{
+				Name: "r2-responder", Host: "r2", Cmd: []string{"edgeprobe", "respond", "--listen", "[::]:7000", "--site", "r2"},
+				Env: map[string]string{"GOMAXPROCS": "1"}, Labels: map[string]string{"anyedge-role": "service", "anyedge-site": "r2"},
+			},
+		},
+		Links: []lab.Link{{
+			A: lab.Endpoint{Node: "r1", Interface: "eth1"}, B: lab.Endpoint{Node: "r2", Interface: "eth1"},
+			Delay: 6 * time.Millisecond,
+		}},
+	}
+	if d := diff(want, sample(t, "minimal.clab.yml", ParseTopology)); d != "" {
+		t.Errorf("(-want +got)\n%s", d)
+	}
+}
