@@ -1,6 +1,9 @@
 package health
 
 import (
+	"fmt"
+	"net"
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -8,6 +11,36 @@ import (
 	"github.com/anyedge/anyedge/internal/nettest"
 )
 
+// envServe makes the test binary a server to be killed; its value is "network address".
+const envServe = "ANYEDGE_HEALTH_SERVE"
+
 func TestMain(m *testing.M) {
+	if what := os.Getenv(envServe); what != "" {
+		serve(what)
+	}
 	nettest.Main(func() { goleak.VerifyTestMain(m) })
+}
+
+// serve binds a socket, says so, and waits to be killed, at the latest when the pipe to the test is closed.
+func serve(what string) {
+	var network, address string
+	_, err := fmt.Sscan(what, &network, &address)
+	if err == nil {
+		_, err = bind(network, address)
+	}
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	fmt.Println("ready")
+	_, _ = os.Stdin.Read(make([]byte, 1))
+	os.Exit(0)
+}
+
+// bind makes an idle socket: TCP listens, UDP is not connected.
+func bind(network, address string) (interface{ Close() error }, error) {
+	if network[:3] == "tcp" {
+		return net.Listen(network, address)
+	}
+	return net.ListenPacket(network, address)
 }

@@ -311,14 +311,18 @@ func (m *Monitor) sawGone(c *check, bound bool, err error, e socketEvent) {
 		c.run() // the table could not be read: look again
 	case bound:
 		c.service.kickActive()
-	case c.counter.state == Down:
-	case e.lost:
-		c.restart() // a look begun before must not bring it back
-		m.record(c, fmt.Errorf("no %s", c.Listener.describe()), e.at)
 	default:
-		c.restart()
-		m.record(c, fmt.Errorf("last %s destroyed", c.Listener.describe()), e.at)
+		c.restart() // a look begun before must not bring it back
+		m.record(c, gone(*c.Listener, e), e.at)
+		c.run() // and look often from now on
 	}
+}
+
+func gone(l Listener, e socketEvent) error {
+	if e.lost {
+		return fmt.Errorf("no %s", l.describe())
+	}
+	return fmt.Errorf("last %s destroyed", l.describe())
 }
 
 // record applies a result of c to its state and that of its service. The caller holds mu.
@@ -391,10 +395,12 @@ func (c *check) take(err error, at time.Time) {
 	}
 	was := c.counter.state
 	c.counter.observe(err == nil)
-	c.reason = c.explain(err)
 	if c.counter.state != was {
 		c.since = at
+	} else if c.Listener != nil && was == Down {
+		return // how the socket went says more than that it is still not there
 	}
+	c.reason = c.explain(err)
 }
 
 func (c *check) explain(err error) string {

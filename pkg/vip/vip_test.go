@@ -157,10 +157,10 @@ func TestInvalidAddressTouchesNothing(t *testing.T) {
 	a := newAddresses(t, dev)
 	good := prefix("2001:db8:53::53/128")
 	for bad, want := range map[netip.Prefix]string{
-		prefix("2001:db8:53::/48"):                                   "vip: 2001:db8:53::/48: must be a /128, one address: a wider prefix is announced, not owned",
-		prefix("192.0.2.0/24"):                                       "vip: 192.0.2.0/24: must be a /32, one address: a wider prefix is announced, not owned",
-		prefix("ff02::1/128"):                                        "vip: ff02::1/128: must be a unicast IPv6 or IPv4 address",
-		prefix("::/128"):                                             "vip: ::/128: must be a unicast IPv6 or IPv4 address",
+		prefix("2001:db8:53::/48"): "vip: 2001:db8:53::/48: must be a /128, one address: a wider prefix is announced, not owned",
+		prefix("192.0.2.0/24"):     "vip: 192.0.2.0/24: must be a /32, one address: a wider prefix is announced, not owned",
+		prefix("ff02::1/128"):      "vip: ff02::1/128: must be a unicast IPv6 or IPv4 address",
+		prefix("::/128"):           "vip: ::/128: must be a unicast IPv6 or IPv4 address",
 		netip.PrefixFrom(netip.MustParseAddr("::ffff:1.2.3.4"), 128): "vip: ::ffff:1.2.3.4/128: must be a unicast IPv6 or IPv4 address",
 		{}: "vip: invalid Prefix is not an address",
 	} {
