@@ -1,0 +1,131 @@
+package announce
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Addresses puts service addresses on the host, as vip.Addresses does.
+type Addresses interface {
+	// Set makes wanted the whole set of ours. An error in its tree that has a method Address() netip.Prefix speaks of
+	// that address alone; any other speaks of all. What did not fail is done, and Set may be called again.
+	Set(ctx context.Context, wanted ...netip.Prefix) error
+}
+
+// reassert is how often addresses are set again after success: another program may have removed one.
+const reassert = 10 * time.Second
+
+var errNotYet = errors.New("addresses are not on the host yet")
+
+// A keeper keeps the addresses on the host, in a goroutine of its own: netlink must never stand before a withdrawal.
+type keeper struct {
+	log       *slog.Logger
+	addresses Addresses // nil: somebody else sees to them
+	wanted    []netip.Prefix
+	changed   chan struct{} // capacity 1
+	metrics   *metrics
+
+	mu  sync.Mutex // guards err
+	err error
+}
+
+func newKeeper(log *slog.Logger, addresses Addresses, wanted []netip.Prefix, m *metrics) *keeper {
+	k := &keeper{log: log, addresses: addresses, wanted: wanted, changed: make(chan struct{}, 1), metrics: m}
+	if addresses != nil {
+		k.err = errNotYet
+	}
+	return k
+}
+
+// run returns when ctx is done. The addresses stay.
+func (k *keeper) run(ctx context.Context) {
+	if k.addresses == nil {
+		return
+	}
+	var again backoff
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		err := k.addresses.Set(ctx, k.wanted...)
+		if ctx.Err() != nil {
+			return
+		}
+		k.note(err)
+		if err == nil {
+			again = backoff{}
+			timer.Reset(reassert)
+		} else {
+			timer.Reset(again.next())
+		}
+	}
+}
+
+// note keeps the outcome and tells it once.
+func (k *keeper) note(err error) {
+	k.mu.Lock()
+	was := k.err
+	k.err = err
+	k.mu.Unlock()
+	if err != nil {
+		k.metrics.errors.WithLabelValues("addresses").Inc()
+	}
+	if text(was) == text(err) {
+		return
+	}
+	select {
+	case k.changed <- struct{}{}:
+	default:
+	}
+	if err != nil {
+		k.log.Error("service addresses are not all on the host, trying again", "err", err)
+	} else {
+		k.log.Info("service addresses are on the host", "addresses", len(k.wanted))
+	}
+}
+
+// blocked returns why one of the service's addresses is not on the host.
+func (k *keeper) blocked(s Service) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return concerning(k.err, s)
+}
+
+// concerning returns the part of an error that is about the addresses of s: that which names one of them, or none at all.
+func concerning(err error, s Service) error {
+	if err == nil {
+		return nil
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var parts []error
+		for _, e := range joined.Unwrap() {
+			parts = append(parts, concerning(e, s))
+		}
+		return errors.Join(parts...)
+	}
+	var about interface{ Address() netip.Prefix }
+	if !errors.As(err, &about) {
+		return err
+	}
+	for _, v := range s.VIPs {
+		if v.Address == about.Address() {
+			return err
+		}
+	}
+	return nil
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
