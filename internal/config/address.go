@@ -73,21 +73,6 @@ func notHost(a netip.Addr) string {
 	}
 }
 
-// routerID reads a BGP identifier (RFC 6286 section 2.1: any number but 0, written as an IPv4 address).
-func (it item) routerID() netip.Addr {
-	const what = "an IPv4 address, such as 10.0.0.1"
-	text, ok := it.text(what)
-	if !ok {
-		return netip.Addr{}
-	}
-	a, err := netip.ParseAddr(text)
-	if err != nil || !a.Is4() || a.IsUnspecified() {
-		it.bad("must be %s, not %q", what, text)
-		return netip.Addr{}
-	}
-	return a
-}
-
 // prefix reads an address with its length; host bits may be set.
 func (it item) prefix(what string) netip.Prefix {
 	text, ok := it.text(what)

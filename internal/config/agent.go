@@ -51,7 +51,7 @@ func speakerConfig(it item) bgp.Config {
 		ASN:        o.need("asn", "the AS number of this host").asn(),
 		RouterID:   o.get("router_id").routerID(),
 		ListenPort: listenPort(o.get("listen_port")),
-		HoldTime:   holdTime(o.get("hold_time")),
+		HoldTime:   o.get("hold_time").holdTime(),
 		Neighbors:  neighbors(o.need("neighbors", "the rack's routers: [{address: ..., asn: ...}]")),
 	}
 }
@@ -62,15 +62,6 @@ func listenPort(it item) int {
 		it.bad("must be -1 to dial only, or a port from 1 to 65535, not 0")
 	}
 	return int(port)
-}
-
-// holdTime reads a Hold Time: 0, or at least 3 s (RFC 4271 section 4.2).
-func holdTime(it item) time.Duration {
-	d := it.seconds(9*time.Second, 0, 65535*time.Second)
-	if 0 < d && d < 3*time.Second {
-		it.bad("must be 0 or at least 3s, not %s", span(d))
-	}
-	return d
 }
 
 func neighbors(list item) []bgp.Neighbor {

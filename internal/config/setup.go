@@ -4,7 +4,6 @@ import (
 	"io"
 	"net/netip"
 	"strings"
-	"time"
 
 	"github.com/anyedge/anyedge/pkg/bgp/router"
 	"github.com/anyedge/anyedge/pkg/lab"
@@ -130,7 +129,7 @@ func routerConfig(it item, links []lab.Interface) *router.Config {
 	c := &router.Config{
 		ASN:      o.need("asn", "the AS number").asn(),
 		RouterID: o.need("id", "the router's id, such as 10.0.0.1").routerID(),
-		HoldTime: o.get("hold_time").seconds(9*time.Second, 3*time.Second, 65535*time.Second),
+		HoldTime: o.get("hold_time").holdTime(),
 	}
 	seen := make(places[netip.Addr])
 	for _, n := range o.need("neighbors", "its neighbors: [{address: ..., asn: ...}]").list("neighbor") {
@@ -158,9 +157,4 @@ func routerNeighbor(it item, own uint32, links []lab.Interface) router.Neighbor 
 	}
 	onLink(o.get("address"), n.Address, links)
 	return n
-}
-
-// asn reads an AS number of two or four octets (RFC 6793); 0 is reserved (RFC 7607).
-func (it item) asn() uint32 {
-	return uint32(it.integer(0, 1, 1<<32-1))
 }

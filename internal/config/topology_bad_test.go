@@ -154,6 +154,8 @@ func TestParseTopologyBad(t *testing.T) {
 			"12:16: topology.nodes.h1.env.A: must be a word or a number"},
 		{"labels a word", "{role: host}", "host",
 			"13:15: topology.nodes.h1.labels: must be keys and values"},
+		{"network-mode a list", `"container:h1"`, "[x]",
+			"14:28: topology.nodes.h1-app.network-mode: must be container:NODE or none"},
 		{"network-mode host", `"container:h1"`, "host",
 			`14:28: topology.nodes.h1-app.network-mode: "host" is not supported by edgelab: write container:NODE, or none`},
 		{"network-mode empty node", `"container:h1"`, `"container:"`,
