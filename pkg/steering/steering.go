@@ -17,10 +17,24 @@ type State int
 
 // The states of an endpoint.
 const (
-	Unknown State = iota
+	Unknown State = iota // the first verdict is not in yet
 	Up
 	Down
 )
+
+// String returns "unknown", "up" or "down".
+func (s State) String() string {
+	switch s {
+	case Unknown:
+		return "unknown"
+	case Up:
+		return "up"
+	case Down:
+		return "down"
+	default:
+		return "invalid"
+	}
+}
 
 // An Endpoint is one pod's own address.
 type Endpoint struct {
@@ -35,4 +49,46 @@ type Service struct {
 	Policy    Policy
 	Answers   int // 1 to N addresses an answer
 	Endpoints []Endpoint
+}
+
+// Family is an address family.
+type Family int
+
+// The address families.
+const (
+	IPv6 Family = iota
+	IPv4
+)
+
+// has tells whether a belongs to the family.
+func (f Family) has(a netip.Addr) bool { return a.Is4() == (f == IPv4) }
+
+// Synced tells whether every endpoint has a verdict: before that, an answer would be a guess.
+func (s Service) Synced() bool {
+	for _, e := range s.Endpoints {
+		if e.State == Unknown {
+			return false
+		}
+	}
+	return true
+}
+
+// Eligible returns the addresses of one family that may answer now: those that are up. The panic rule: when there is
+// none, all of them may, because a check can be wrong about every pod at once far more easily than every pod can be
+// dead; reason then says so. No addresses: the service has no endpoint of this family.
+func (s Service) Eligible(f Family) (addrs []netip.Addr, panicking bool, reason string) {
+	var all []netip.Addr
+	for _, e := range s.Endpoints {
+		if !f.has(e.Address) {
+			continue
+		}
+		all = append(all, e.Address)
+		if e.State == Up {
+			addrs = append(addrs, e.Address)
+		}
+	}
+	if len(addrs) == 0 && len(all) > 0 {
+		return all, true, "no endpoint is up: answering with all of them"
+	}
+	return addrs, false, ""
 }

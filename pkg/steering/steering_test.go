@@ -1,0 +1,149 @@
+package steering
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func endpoints(states ...any) []Endpoint {
+	var list []Endpoint
+	for i := 0; i < len(states); i += 2 {
+		list = append(list, Endpoint{Address: netip.MustParseAddr(states[i].(string)), State: states[i+1].(State)})
+	}
+	return list
+}
+
+func strings(addrs []netip.Addr) []string {
+	var list []string
+	for _, a := range addrs {
+		list = append(list, a.String())
+	}
+	return list
+}
+
+func TestEligible(t *testing.T) {
+	const panicking = "no endpoint is up: answering with all of them"
+	tests := []struct {
+		name      string
+		endpoints []Endpoint
+		v6, v4    []string
+		why6      string
+		why4      string
+	}{
+		{name: "no endpoints"},
+		{name: "all up", endpoints: endpoints("::1", Up, "::2", Up, "10.0.0.1", Up), v6: []string{"::1", "::2"}, v4: []string{"10.0.0.1"}},
+		{name: "down ones are left out", endpoints: endpoints("::1", Down, "::2", Up), v6: []string{"::2"}},
+		{name: "unknown ones are left out", endpoints: endpoints("::1", Unknown, "::2", Up), v6: []string{"::2"}},
+		{name: "none up: all", endpoints: endpoints("::1", Down, "::2", Unknown), v6: []string{"::1", "::2"}, why6: panicking},
+		{
+			name: "panic of one family only", endpoints: endpoints("::1", Up, "10.0.0.1", Down),
+			v6: []string{"::1"}, v4: []string{"10.0.0.1"}, why4: panicking,
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := Service{Endpoints: tt.endpoints}
+			for f, want := range map[Family]struct {
+				addrs []string
+				why   string
+			}{IPv6: {tt.v6, tt.why6}, IPv4: {tt.v4, tt.why4}} {
+				addrs, panicking, why := s.Eligible(f)
+				if diff := cmp.Diff(want.addrs, strings(addrs)); diff != "" || why != want.why || panicking != (why != "") {
+					t.Errorf("family %d: panic %v %q (-want +got):\n%s", f, panicking, why, diff)
+				}
+			}
+		})
+	}
+}
+
+func TestSynced(t *testing.T) {
+	if (Service{Endpoints: endpoints("::1", Up, "::2", Unknown)}).Synced() {
+		t.Error("synced though an endpoint has no verdict")
+	}
+	if !(Service{Endpoints: endpoints("::1", Up, "::2", Down)}).Synced() {
+		t.Error("not synced though every endpoint has a verdict")
+	}
+}
+
+// Whatever the numbers: an answer has distinct addresses, as many as asked for and there are, and over a whole cycle
+// each address is given equally often.
+func TestPickIsFair(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	for range 200 {
+		n, answers := 1+random.IntN(20), 1+random.IntN(20)
+		s := Service{Answers: answers}
+		for i := range n {
+			s.Endpoints = append(s.Endpoints, Endpoint{Address: netip.AddrFrom16([16]byte{0xfd, 15: byte(i)}), State: Up})
+		}
+		p := NewPicker(s, IPv6, random.Uint64())
+		count := map[netip.Addr]int{}
+		for range n {
+			got := p.Pick(nil)
+			if len(got) != min(n, answers) || len(slices.Compact(slices.SortedFunc(slices.Values(got), netip.Addr.Compare))) != len(got) {
+				t.Fatalf("%d of %d: picked %v", answers, n, got)
+			}
+			for _, a := range got {
+				count[a]++
+			}
+		}
+		for a, c := range count {
+			if c != min(n, answers) {
+				t.Fatalf("%d of %d: %v was picked %d times in %d answers, want %d", answers, n, a, c, n, min(n, answers))
+			}
+		}
+	}
+}
+
+func TestPickStartsAnywhere(t *testing.T) {
+	s := Service{Answers: 1, Endpoints: endpoints("::1", Up, "::2", Up, "::3", Up)}
+	for start, want := range map[uint64]string{0: "::1", 1: "::2", 5: "::3"} {
+		if got := strings(NewPicker(s, IPv6, start).Pick(nil)); !slices.Equal(got, []string{want}) {
+			t.Errorf("start %d: %v, want %s", start, got, want)
+		}
+	}
+}
+
+func TestPickConcurrently(t *testing.T) {
+	s := Service{Answers: 1, Endpoints: endpoints("::1", Up, "::2", Up)}
+	p := NewPicker(s, IPv6, 0)
+	var mu sync.Mutex
+	count := map[string]int{}
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 100 {
+				got := p.Pick(nil)[0].String()
+				mu.Lock()
+				count[got]++
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	if diff := cmp.Diff(map[string]int{"::1": 400, "::2": 400}, count); diff != "" {
+		t.Errorf("picks (-want +got):\n%s", diff)
+	}
+}
+
+func TestNothingToPick(t *testing.T) {
+	p := NewPicker(Service{Answers: 2, Endpoints: endpoints("::1", Up)}, IPv4, 7)
+	if got := p.Pick(nil); got != nil || !p.Empty() || p.Panic() != "" {
+		t.Errorf("picked %v, empty %v, panic %q: want nothing, without panic", got, p.Empty(), p.Panic())
+	}
+}
+
+func BenchmarkPick(b *testing.B) {
+	p := NewPicker(Service{Answers: 2, Endpoints: endpoints("::1", Up, "::2", Up, "::3", Up)}, IPv6, 0)
+	buf := make([]netip.Addr, 0, 4)
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = p.Pick(buf[:0])
+	}
+}
