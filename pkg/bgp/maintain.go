@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/osrg/gobgp/v4/api"
@@ -41,6 +42,7 @@ func (s *Speaker) maintain(ctx context.Context) {
 // maintainOnce returns when to come again; zero: not before the next kick.
 func (s *Speaker) maintainOnce(ctx context.Context, now time.Time) (next time.Duration) {
 	s.deliver()
+	s.revive(ctx)
 	if !s.reapply() {
 		next = retry
 	}
@@ -78,6 +80,34 @@ func (s *Speaker) reapply() bool {
 		return false
 	}
 	return true
+}
+
+// revive replaces sessions that were lost by fresh ones: GoBGP would stay idle for five seconds before it dials again,
+// a fresh session dials after two.
+func (s *Speaker) revive(ctx context.Context) {
+	s.mu.Lock()
+	ended := s.ended
+	s.ended = nil
+	s.mu.Unlock()
+	if len(ended) == 0 {
+		return
+	}
+	received := s.received(ctx)
+	for _, n := range s.config.Neighbors {
+		if !slices.Contains(ended, n.Address) {
+			continue
+		}
+		err := s.server.DeletePeer(ctx, &api.DeletePeerRequest{Address: n.Address.String()})
+		if err == nil {
+			s.mu.Lock()
+			s.base[n.Address] += received[n.Address]
+			s.mu.Unlock()
+			err = s.server.AddPeer(ctx, &api.AddPeerRequest{Peer: gobgpPeer(n, s.config.HoldTime)})
+		}
+		if err != nil {
+			s.log.Warn("bgp session not replaced, it will come back by itself", "neighbor", n.Address, "error", err)
+		}
+	}
 }
 
 // openPolicies lets IPv4 out to IPv6 neighbors that negotiated extended next hop, and no longer to those that left. It
@@ -146,47 +176,39 @@ func (s *Speaker) resend(ctx context.Context, addr netip.Addr) error {
 func (s *Speaker) repair(ctx context.Context, l lateSession) {
 	s.apply.Lock()
 	defer s.apply.Unlock()
-	var err error
-	if len(l.withdraw) > 0 {
-		err = s.withdrawAgain(ctx, l.address, l.withdraw)
-	} else {
-		err = s.resend(ctx, l.address)
+	if err := s.withdrawAgain(ctx, l.withdraw); err != nil {
+		s.log.Warn("bgp withdrawal not sent again", "neighbor", l.address, "error", err)
 	}
-	if err != nil {
-		s.log.Warn("bgp update not sent again", "neighbor", l.address, "error", err)
+	if len(l.announce) == 0 {
+		return
+	}
+	if err := s.resend(ctx, l.address); err != nil {
+		s.log.Warn("bgp announcement not sent again", "neighbor", l.address, "error", err)
 	}
 }
 
-// withdrawAgain makes GoBGP withdraw prefixes that are gone from its table but not from the neighbor's. Only a path
-// that exists and that the export policy rejects is withdrawn by a soft reset; so they are put back behind a closed
-// policy, where no neighbor sees them. The caller holds s.apply: nothing can want them meanwhile.
-func (s *Speaker) withdrawAgain(ctx context.Context, addr netip.Addr, prefixes []netip.Prefix) (err error) {
-	var gone []netip.Prefix
-	for _, p := range prefixes {
-		if _, back := s.applied[p]; !back {
-			gone = append(gone, p)
-		}
+// withdrawAgain makes GoBGP withdraw prefixes that are gone from its table but not from a neighbor's. It withdraws only
+// what is there: so they are put back behind a closed export policy, where no neighbor sees them, and taken out, which
+// the policy does not stop. The caller holds s.apply: nothing can want them meanwhile.
+func (s *Speaker) withdrawAgain(ctx context.Context, prefixes []netip.Prefix) (err error) {
+	v4, v6 := byFamily(slices.DeleteFunc(prefixes, func(p netip.Prefix) bool {
+		_, back := s.applied[p]
+		return back
+	}))
+	return errors.Join(s.behindPolicy(ctx, allowed4, v4), s.behindPolicy(ctx, allowed6, v6))
+}
+
+func (s *Speaker) behindPolicy(ctx context.Context, name string, gone []netip.Prefix) error {
+	if len(gone) == 0 {
+		return nil
 	}
-	v4, v6 := byFamily(gone)
-	for _, set := range []*api.DefinedSet{prefixSet(allowed4, v4...), prefixSet(allowed6, v6...)} {
-		if len(set.Prefixes) == 0 {
-			continue
-		}
-		if err := s.server.DeleteDefinedSet(ctx, &api.DeleteDefinedSetRequest{DefinedSet: set}); err != nil {
-			return err
-		}
-		defer func() {
-			if e := s.server.AddDefinedSet(ctx, &api.AddDefinedSetRequest{DefinedSet: set}); err == nil {
-				err = e
-			}
-		}()
-	}
-	if err := addPaths(s.server, gone); err != nil {
+	set := prefixSet(name, gone...)
+	if err := s.server.DeleteDefinedSet(ctx, &api.DeleteDefinedSetRequest{DefinedSet: set}); err != nil {
 		return err
 	}
-	err = s.resend(ctx, addr)
+	err := addPaths(s.server, gone)
 	if e := deletePaths(s.server, gone); err == nil {
 		err = e
 	}
-	return err
+	return errors.Join(err, s.server.AddDefinedSet(ctx, &api.AddDefinedSetRequest{DefinedSet: set}))
 }

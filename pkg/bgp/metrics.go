@@ -12,12 +12,15 @@ var _ prometheus.Collector = (*Speaker)(nil)
 type metrics struct {
 	sessionUp   *prometheus.GaugeVec
 	established *prometheus.CounterVec
-	updatesSent *prometheus.CounterVec
 	prefixes    prometheus.Gauge
 	write       prometheus.Histogram
 }
 
-// received is read from GoBGP at every scrape.
+// sentDesc and receivedDesc describe what is read at every scrape.
+func sentDesc() *prometheus.Desc {
+	return prometheus.NewDesc("anyedge_bgp_updates_sent_total", "UPDATE messages written to a neighbor.", []string{"neighbor"}, nil)
+}
+
 func receivedDesc() *prometheus.Desc {
 	return prometheus.NewDesc("anyedge_bgp_updates_received_total", "UPDATE messages received from a neighbor; none is accepted into the table.", []string{"neighbor"}, nil)
 }
@@ -29,8 +32,6 @@ func newMetrics(neighbors []Neighbor) *metrics {
 			Name: "anyedge_bgp_session_up", Help: "1 while the session with a neighbor is established."}, label),
 		established: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "anyedge_bgp_sessions_established_total", Help: "How often the session with a neighbor was established."}, label),
-		updatesSent: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "anyedge_bgp_updates_sent_total", Help: "UPDATE messages written to a neighbor."}, label),
 		prefixes: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "anyedge_bgp_advertised_prefixes", Help: "Prefixes wanted at the neighbors; says nothing about what they know or prefer."}),
 		write: prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -40,13 +41,12 @@ func newMetrics(neighbors []Neighbor) *metrics {
 	for _, n := range neighbors {
 		m.sessionUp.WithLabelValues(n.Address.String())
 		m.established.WithLabelValues(n.Address.String())
-		m.updatesSent.WithLabelValues(n.Address.String())
 	}
 	return m
 }
 
 func (m *metrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.sessionUp, m.established, m.updatesSent, m.prefixes, m.write}
+	return []prometheus.Collector{m.sessionUp, m.established, m.prefixes, m.write}
 }
 
 func (m *metrics) up(n netip.Addr) {
@@ -55,8 +55,6 @@ func (m *metrics) up(n netip.Addr) {
 }
 
 func (m *metrics) down(n netip.Addr) { m.sessionUp.WithLabelValues(n.String()).Set(0) }
-
-func (m *metrics) sent(n netip.Addr) { m.updatesSent.WithLabelValues(n.String()).Inc() }
 
 func (m *metrics) wanted(n int) { m.prefixes.Set(float64(n)) }
 
@@ -72,6 +70,7 @@ func (s *Speaker) Describe(ch chan<- *prometheus.Desc) {
 	for _, c := range s.metrics.collectors() {
 		c.Describe(ch)
 	}
+	ch <- sentDesc()
 	ch <- receivedDesc()
 }
 
@@ -81,6 +80,7 @@ func (s *Speaker) Collect(ch chan<- prometheus.Metric) {
 		c.Collect(ch)
 	}
 	for _, n := range s.Neighbors() {
+		ch <- prometheus.MustNewConstMetric(sentDesc(), prometheus.CounterValue, float64(n.SentUpdates), n.Address.String())
 		ch <- prometheus.MustNewConstMetric(receivedDesc(), prometheus.CounterValue, float64(n.ReceivedUpdates), n.Address.String())
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/osrg/gobgp/v4/api"
@@ -29,15 +30,18 @@ type Speaker struct {
 	ledger  *ledger
 	metrics *metrics
 	allowed map[netip.Prefix]bool
+	sent    map[netip.Addr]*atomic.Uint64 // UPDATEs written
 
 	apply   sync.Mutex // serializes changes of GoBGP's table and policy; guards the next two
 	server  *server.BgpServer
 	applied map[netip.Prefix]bool // in GoBGP's table; false: a failed batch may have left it there
 
-	mu      sync.Mutex // guards the next three
+	mu      sync.Mutex // guards all below
 	started bool
 	status  map[netip.Addr]*NeighborStatus
-	policy  map[netip.Addr]bool // whether the export policy is to let IPv4 out to this IPv6 neighbor; not yet done
+	policy  map[netip.Addr]bool   // whether the export policy is to let IPv4 out to this IPv6 neighbor; not yet done
+	ended   []netip.Addr          // sessions that were lost; not yet replaced
+	base    map[netip.Addr]uint64 // UPDATEs received in sessions that were replaced
 }
 
 // NewSpeaker checks the configuration and returns a speaker that Run starts. The log never holds a password.
@@ -57,13 +61,16 @@ func NewSpeaker(cfg Config, log *slog.Logger) (*Speaker, error) {
 		applied: make(map[netip.Prefix]bool),
 		status:  make(map[netip.Addr]*NeighborStatus),
 		policy:  make(map[netip.Addr]bool),
+		base:    make(map[netip.Addr]uint64),
 		allowed: make(map[netip.Prefix]bool),
+		sent:    make(map[netip.Addr]*atomic.Uint64),
 	}
 	for _, p := range cfg.Allowed {
 		s.allowed[p] = true
 	}
 	now := time.Now()
 	for _, n := range cfg.Neighbors {
+		s.sent[n.Address] = new(atomic.Uint64)
 		s.status[n.Address] = &NeighborStatus{Address: n.Address, ASN: n.ASN, State: stateName(bgp.BGP_FSM_IDLE), Since: now}
 	}
 	return s, nil

@@ -1,14 +1,23 @@
 package bgp_test
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"log/slog"
+	"net"
 	"net/netip"
+	"slices"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
+	gobgp "github.com/osrg/gobgp/v4/pkg/packet/bgp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/anyedge/anyedge/internal/nettest"
 	"github.com/anyedge/anyedge/pkg/bgp"
@@ -37,6 +46,9 @@ func loopback(t *testing.T, addrs ...string) {
 		addr, err := netlink.ParseAddr(a)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if addr.IP.To4() == nil {
+			addr.Flags = unix.IFA_F_NODAD // usable at once, also on lo
 		}
 		if err := netlink.AddrReplace(lo, addr); err != nil {
 			t.Fatalf("address %s: %v", a, err)
@@ -81,7 +93,11 @@ func (r *reports) next(t *testing.T, match func(bgp.Report) bool) bgp.Report {
 // run starts a speaker that stops at the end of the test; the returned function stops it now.
 func run(t *testing.T, c bgp.Config) (s *bgp.Speaker, stop func()) {
 	t.Helper()
-	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	return runLogging(t, c, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})))
+}
+
+func runLogging(t *testing.T, c bgp.Config, log *slog.Logger) (s *bgp.Speaker, stop func()) {
+	t.Helper()
 	s, err := bgp.NewSpeaker(c, log)
 	if err != nil {
 		t.Fatal(err)
@@ -133,10 +149,27 @@ func wait(t *testing.T, s *bgp.Speaker, generation uint64) {
 	}
 }
 
-func TestAnnounceAndWithdraw(t *testing.T) {
+// peerAt starts a GoBGP peer on an address of lo.
+func peerAt(t *testing.T, addr string, change ...func(*bgptest.Config)) *bgptest.Peer {
+	t.Helper()
 	nettest.Need(t)
-	loopback(t, "fd00::2/128")
-	peer := bgptest.NewPeer(t, bgptest.Config{Address: netip.MustParseAddr("fd00::2"), ASN: routerASN, SpeakerASN: speakerASN})
+	a := netip.MustParseAddr(addr)
+	loopback(t, netip.PrefixFrom(a.WithZone(""), a.BitLen()).String())
+	c := bgptest.Config{Address: a, ASN: routerASN, SpeakerASN: speakerASN}
+	for _, f := range change {
+		f(&c)
+	}
+	return bgptest.NewPeer(t, c)
+}
+
+func written(generation uint64) func(bgp.Report) bool {
+	return func(r bgp.Report) bool { return r.Generation == generation && r.Err == nil }
+}
+
+func failed(r bgp.Report) bool { return r.Err != nil }
+
+func TestAnnounceAndWithdraw(t *testing.T) {
+	peer := peerAt(t, "fd00::2")
 	got := newReports()
 	c := config("fd00::2", vip6, vip6b, vip4)
 	c.OnReport = got.on
@@ -149,15 +182,327 @@ func TestAnnounceAndWithdraw(t *testing.T) {
 	if e, _ := peer.Route(vip4); !e.NextHop.Is6() || e.NextHop.IsUnspecified() {
 		t.Errorf("next hop of %s is %s, want the speaker's IPv6 address (RFC 8950)", vip4, e.NextHop)
 	}
+	if e, _ := peer.Route(vip6); !slices.Equal(e.Path, []uint32{speakerASN}) {
+		t.Errorf("AS path of %s is %v, want only %d", vip6, e.Path, speakerASN)
+	}
+	if again := set(t, s, vip4, vip6); again != g {
+		t.Errorf("Set of the same prefixes opened generation %d, want still %d", again, g)
+	}
 
-	for range 20 {
-		for _, want := range [][]netip.Prefix{{vip6b}, {vip6, vip6b}} {
-			began := time.Now()
-			g = set(t, s, want...)
-			took := time.Since(began)
-			r := got.next(t, func(r bgp.Report) bool { return r.Generation == g && r.Err == nil })
-			t.Logf("set %v, written %v after the call, report %v", took, r.Written.Sub(began), time.Since(began))
-			peer.WaitFor(want...)
+	for _, want := range [][]netip.Prefix{{vip6b}, {vip6, vip6b}, {}, {vip4}} {
+		began := time.Now()
+		g := set(t, s, want...)
+		took := time.Since(began)
+		r := got.next(t, written(g))
+		if r.Neighbor != peer.Address() || r.Written.Before(began) {
+			t.Errorf("report %+v of the Set at %s", r, began)
 		}
+		t.Logf("set %v, written %v after the call", took, r.Written.Sub(began))
+		peer.WaitFor(want...)
+	}
+}
+
+func TestWithdrawalsGoFirst(t *testing.T) {
+	peer := peerAt(t, "fd00::2")
+	s, _ := run(t, config("fd00::2", vip6, vip6b))
+	peer.WaitSession(1)
+	wait(t, s, set(t, s, vip6))
+	peer.WaitFor(vip6)
+	set(t, s, vip6b)
+	peer.WaitFor(vip6b)
+	events := peer.Events()
+	last := events[len(events)-2:]
+	if !last[0].Withdrawn || last[0].Prefix != vip6 || last[1].Prefix != vip6b {
+		t.Errorf("the peer was sent %+v, want the withdrawal of %s first", last, vip6)
+	}
+}
+
+func TestOnlyAllowedLeaves(t *testing.T) {
+	peer := peerAt(t, "fd00::2")
+	block := netip.MustParsePrefix("2001:db8:53::/48")
+	s, _ := run(t, config("fd00::2", block))
+	peer.WaitSession(1)
+	if _, err := s.Set(t.Context(), bgp.Advertisement{Prefix: block}, bgp.Advertisement{Prefix: vip6}); err == nil {
+		t.Error("Set took a prefix that is not allowed")
+	}
+	for _, p := range []netip.Prefix{vip6, vip4, netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("::/0")} {
+		if err := s.AddForeign(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wait(t, s, set(t, s, block))
+	peer.WaitFor(block)
+	for _, e := range peer.Events() {
+		if e.Prefix != block {
+			t.Errorf("%s was announced, only %s is allowed", e.Prefix, block)
+		}
+	}
+}
+
+func TestNothingIsAccepted(t *testing.T) {
+	peer := peerAt(t, "fd00::2")
+	peer.Announce(netip.MustParsePrefix("2001:db8:bad::/48"), netip.MustParsePrefix("198.51.100.0/24"), vip6b)
+	s, _ := run(t, config("fd00::2", vip6, vip6b))
+	wait(t, s, set(t, s, vip6))
+	peer.WaitFor(vip6)
+	deadline := time.Now().Add(30 * time.Second)
+	for s.Neighbors()[0].ReceivedUpdates == 0 && time.Now().Before(deadline) {
+		<-time.After(time.Millisecond)
+	}
+	if n, err := s.Table(); err != nil || n != 1 {
+		t.Errorf("table has %d prefixes (error %v), want only the own one", n, err)
+	}
+}
+
+func TestSessionComesBack(t *testing.T) {
+	peer := peerAt(t, "fd00::2")
+	got := newReports()
+	c := config("fd00::2", vip6, vip6b, vip4)
+	c.OnReport = got.on
+	s, _ := run(t, c)
+	g := set(t, s, vip6, vip4) // before any session
+	if r := got.next(t, failed); r.Generation != g || !strings.Contains(r.Err.Error(), "no session") {
+		t.Errorf("report %+v, want one that tells that there is no session", r)
+	}
+	wait(t, s, g) // nobody is there to be told
+	got.next(t, written(g))
+	peer.WaitFor(vip6, vip4)
+	peer.Reset()
+	peer.WaitSession(2)
+	got.next(t, written(g))
+	peer.WaitFor(vip6, vip4)
+	n := s.Neighbors()[0]
+	if !strings.Contains(n.Reason, "administrative reset") {
+		t.Errorf("reason %q, want what the peer's Cease told", n.Reason)
+	}
+	if !n.Established || n.State != "established" || !n.ExtendedNextHop || len(n.NotCarried) != 0 ||
+		!slices.Equal(n.Families, []string{"ipv6-unicast", "ipv4-unicast"}) || n.SentUpdates < 2 {
+		t.Errorf("status %+v", n)
+	}
+	select {
+	case <-s.Changed():
+	default:
+		t.Error("Changed does not tell of the session")
+	}
+}
+
+func TestNeighborMissingAtStart(t *testing.T) {
+	peer := peerAt(t, "fd00::2", func(c *bgptest.Config) { c.Refuse = true })
+	c := config("fd00::2", vip6)
+	absent := netip.MustParseAddr("fd00::dead") // nobody has it
+	c.Neighbors = append(c.Neighbors, bgp.Neighbor{Address: absent, ASN: routerASN})
+	s, _ := run(t, c)
+	wait(t, s, set(t, s, vip6))
+	peer.Accept()
+	peer.WaitFor(vip6)
+	if n := s.Neighbors(); len(n) != 2 || !n[0].Established || n[1].Established || n[1].Address != absent {
+		t.Errorf("neighbors %+v", n)
+	}
+}
+
+func TestIPv4Session(t *testing.T) {
+	peer := peerAt(t, "127.0.0.2")
+	peer6 := peerAt(t, "fd00::2")
+	got := newReports()
+	c := config("127.0.0.2", vip6, vip4)
+	c.Neighbors = append(c.Neighbors, bgp.Neighbor{Address: peer6.Address(), ASN: routerASN})
+	c.OnReport = got.on
+	s, _ := run(t, c)
+	peer.WaitSession(1)
+	peer6.WaitSession(1)
+	wait(t, s, set(t, s, vip6, vip4))
+	peer.WaitFor(vip4)
+	peer6.WaitFor(vip6, vip4)
+	if e, _ := peer.Route(vip4); !e.NextHop.Is4() || e.NextHop.IsUnspecified() {
+		t.Errorf("next hop %s, want the speaker's IPv4 address", e.NextHop)
+	}
+	if r := got.next(t, func(r bgp.Report) bool { return failed(r) && r.Neighbor == peer.Address() }); !strings.Contains(r.Err.Error(), vip6.String()) {
+		t.Errorf("report %+v, want one that names %s", r, vip6)
+	}
+}
+
+func TestNoExtendedNextHop(t *testing.T) {
+	nettest.Need(t)
+	loopback(t, "fd00::2/128")
+	addr := netip.MustParseAddr("fd00::2")
+	peer := newRawPeer(t, addr, routerASN, gobgp.NewCapMultiProtocol(gobgp.RF_IPv6_UC), gobgp.NewCapMultiProtocol(gobgp.RF_IPv4_UC))
+	got := newReports()
+	c := config("fd00::2", vip6, vip4)
+	c.OnReport = got.on
+	s, _ := run(t, c)
+	<-s.Changed()
+	wait(t, s, set(t, s, vip4))
+	if r := got.next(t, failed); !strings.Contains(r.Err.Error(), "RFC 8950") || !strings.Contains(r.Err.Error(), vip4.String()) {
+		t.Errorf("report %+v, want one that names %s and the missing capability", r, vip4)
+	}
+	wait(t, s, set(t, s, vip6, vip4))
+	for len(peer.updates) > 0 { // the first that arrives must be of the second Set
+		u := <-peer.updates
+		if len(u.NLRI) > 0 {
+			t.Errorf("IPv4 %v was announced over an IPv6 session without extended next hop", u.NLRI)
+		}
+	}
+	if n := s.Neighbors()[0]; n.ExtendedNextHop || !n.Established {
+		t.Errorf("status %+v", n)
+	}
+}
+
+func TestPassword(t *testing.T) {
+	const secret = "correct horse battery"
+	right := peerAt(t, "fd00::2", func(c *bgptest.Config) { c.Password = secret })
+	wrong := peerAt(t, "fd00::3", func(c *bgptest.Config) { c.Password = "another" })
+	c := config("fd00::2", vip6)
+	c.Neighbors[0].Password = secret
+	c.Neighbors = append(c.Neighbors, bgp.Neighbor{Address: wrong.Address(), ASN: routerASN, Password: secret})
+	var log bytes.Buffer
+	s, stop := runLogging(t, c, slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug - 8})))
+	wait(t, s, set(t, s, vip6))
+	right.WaitFor(vip6)
+	if n, _, _ := wrong.Sessions(); n != 0 {
+		t.Error("a session with the wrong password was established")
+	}
+	stop()
+	if strings.Contains(log.String(), secret) {
+		t.Error("the log holds the password")
+	}
+}
+
+func TestTTLSecurity(t *testing.T) {
+	peer := peerAt(t, "fd00::2")
+	c := config("fd00::2", vip6)
+	c.Neighbors[0].TTLSecurity = true
+	s, _ := run(t, c)
+	// The peer sends hop limit 1 (it is not told to do otherwise), which GTSM must drop. The speaker's address must not
+	// be on the machine for the kernel to check, so all that can be seen here is that the option is taken.
+	set(t, s, vip6)
+	if _, err := s.Set(t.Context()); err != nil {
+		t.Error(err)
+	}
+	_ = peer
+}
+
+func TestLostUpdatesAreSentAgain(t *testing.T) {
+	peer := peerAt(t, "fd00::2")
+	got := newReports()
+	c := config("fd00::2", vip6, vip6b)
+	c.OnReport = got.on
+	s, _ := run(t, c)
+	peer.WaitSession(1)
+	wait(t, s, set(t, s, vip6b))
+
+	var g uint64
+	if err := s.Unheard(vip6, func() (err error) {
+		g, err = s.Set(t.Context(), bgp.Advertisement{Prefix: vip6}, bgp.Advertisement{Prefix: vip6b})
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if r := got.next(t, failed); r.Generation != g || !strings.Contains(r.Err.Error(), "not written yet") {
+		t.Errorf("report %+v, want generation %d not written", r, g)
+	}
+	got.next(t, written(g))
+	peer.WaitFor(vip6, vip6b)
+
+	wait(t, s, set(t, s, vip6b))
+	peer.WaitFor(vip6b)
+	s.PretendWritten(peer.Address(), vip6) // and its withdrawal was lost
+	sent := len(peer.Events())
+	g = set(t, s)
+	got.next(t, failed)
+	got.next(t, written(g))
+	peer.WaitFor()
+	for _, e := range peer.Events()[sent:] {
+		if !e.Withdrawn {
+			t.Errorf("announced in passing: %+v", e)
+		}
+	}
+	wait(t, s, set(t, s, vip6)) // the policy is open again
+	peer.WaitFor(vip6)
+}
+
+func TestPortInUse(t *testing.T) {
+	nettest.Need(t)
+	l, err := net.Listen("tcp", "[::]:179")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c := config("fd00::2", vip6)
+	c.ListenPort = 179
+	s, err := bgp.NewSpeaker(c, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = s.Run(t.Context())
+	if err == nil || !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), "listen port 179") {
+		t.Errorf("Run: %v, want an error that names the port", err)
+	}
+	if _, err := s.Set(t.Context()); err == nil {
+		t.Error("Set of a speaker that does not run gave no error")
+	}
+	if err := s.Run(t.Context()); err == nil {
+		t.Error("a second Run gave no error")
+	}
+}
+
+func TestStopTellsWhy(t *testing.T) {
+	peer := peerAt(t, "fd00::2")
+	s, stop := run(t, config("fd00::2", vip6))
+	peer.WaitSession(1)
+	wait(t, s, set(t, s, vip6))
+	peer.WaitFor(vip6)
+	stop()
+	peer.WaitDown()
+	if _, _, reason := peer.Sessions(); !strings.Contains(reason, "administrative shutdown") {
+		t.Errorf("the peer saw %q, want a Cease", reason)
+	}
+	if _, err := s.Set(t.Context(), bgp.Advertisement{Prefix: vip6}); err == nil {
+		t.Error("Set of a stopped speaker gave no error")
+	}
+}
+
+func TestWaitEndsWithContext(t *testing.T) {
+	peer := peerAt(t, "fd00::2")
+	s, _ := run(t, config("fd00::2", vip6))
+	peer.WaitSession(1)
+	<-s.Changed()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Wait(ctx, 1000); !errors.Is(err, context.Canceled) {
+		t.Errorf("Wait: %v, want %v", err, context.Canceled)
+	}
+	if _, err := s.Set(ctx, bgp.Advertisement{Prefix: vip6}); !errors.Is(err, context.Canceled) {
+		t.Errorf("Set: %v, want %v", err, context.Canceled)
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	peer := peerAt(t, "fd00::2")
+	s, _ := run(t, config("fd00::2", vip6))
+	problems, err := testutil.CollectAndLint(s)
+	if err != nil || len(problems) > 0 {
+		t.Errorf("lint: %v %v", problems, err)
+	}
+	peer.WaitSession(1)
+	wait(t, s, set(t, s, vip6))
+	peer.WaitFor(vip6)
+	<-s.Changed()
+	const want = `
+# HELP anyedge_bgp_advertised_prefixes Prefixes wanted at the neighbors; says nothing about what they know or prefer.
+# TYPE anyedge_bgp_advertised_prefixes gauge
+anyedge_bgp_advertised_prefixes 1
+# HELP anyedge_bgp_session_up 1 while the session with a neighbor is established.
+# TYPE anyedge_bgp_session_up gauge
+anyedge_bgp_session_up{neighbor="fd00::2"} 1
+# HELP anyedge_bgp_sessions_established_total How often the session with a neighbor was established.
+# TYPE anyedge_bgp_sessions_established_total counter
+anyedge_bgp_sessions_established_total{neighbor="fd00::2"} 1
+# HELP anyedge_bgp_updates_sent_total UPDATE messages written to a neighbor.
+# TYPE anyedge_bgp_updates_sent_total counter
+anyedge_bgp_updates_sent_total{neighbor="fd00::2"} 1
+`
+	if err := testutil.CollectAndCompare(s, strings.NewReader(want), "anyedge_bgp_advertised_prefixes",
+		"anyedge_bgp_session_up", "anyedge_bgp_sessions_established_total", "anyedge_bgp_updates_sent_total"); err != nil {
+		t.Error(err)
 	}
 }

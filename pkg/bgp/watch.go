@@ -10,7 +10,9 @@ import (
 
 // onSent is called by GoBGP's sending goroutine of one neighbor: it must be quick.
 func (s *Speaker) onSent(at time.Time, neighbor netip.Addr, announced, withdrawn []netip.Prefix) {
-	s.metrics.sent(neighbor)
+	if n := s.sent[neighbor]; n != nil {
+		n.Add(1)
+	}
 	if s.ledger.wrote(at, neighbor, announced, withdrawn) {
 		signal(s.kick)
 	}
@@ -85,6 +87,7 @@ func (s *Speaker) sessionDown(addr netip.Addr) {
 	if addr.Is6() {
 		s.policy[addr] = false
 	}
+	s.ended = append(s.ended, addr)
 	s.mu.Unlock()
 	s.ledger.lost(addr)
 	s.metrics.down(addr)

@@ -23,6 +23,7 @@ type fib struct {
 
 	mu     sync.Mutex // guards all below
 	closed bool
+	told   map[netip.Prefix]bool                      // failed, and a person was told
 	paths  map[netip.Prefix]map[netip.Addr]netip.Addr // prefix: neighbor: next hop
 	failed map[netip.Prefix]bool                      // not in the kernel as wanted
 }
@@ -36,7 +37,7 @@ type change struct {
 
 // newFIB removes what an earlier router left in the table.
 func newFIB(log *slog.Logger, onFail func()) (*fib, error) {
-	f := &fib{log: log, onFail: onFail, paths: make(map[netip.Prefix]map[netip.Addr]netip.Addr), failed: make(map[netip.Prefix]bool)}
+	f := &fib{log: log, onFail: onFail, paths: make(map[netip.Prefix]map[netip.Addr]netip.Addr), failed: make(map[netip.Prefix]bool), told: make(map[netip.Prefix]bool)}
 	return f, clean()
 }
 
@@ -109,9 +110,12 @@ func (f *fib) write(p netip.Prefix) {
 	}
 	if err == nil {
 		delete(f.failed, p)
+		delete(f.told, p)
 		return
 	}
-	if !f.failed[p] {
+	// The first failure is usual: a link is gone, and the withdrawal of its paths is on its way.
+	if f.failed[p] && !f.told[p] {
+		f.told[p] = true
 		f.log.Warn("route not written, trying again", "prefix", p, "next_hops", f.hops(p), "error", err)
 	}
 	f.failed[p] = true
