@@ -47,10 +47,11 @@ func (c Config) validate() error {
 	return validAllowed(c.Allowed, c.Neighbors)
 }
 
-// validASN refuses the reserved numbers: RFC 7607 (0), RFC 6793 (AS_TRANS), RFC 7300 (last of each range).
+// validASN refuses the numbers that no session can use: RFC 7607 (0), RFC 6793 (AS_TRANS), RFC 7300 (the last one). That
+// of the two-octet range, 65535, is reserved as well, but labs of published experiments use it and routers accept it.
 func validASN(asn uint32) error {
 	switch asn {
-	case 0, 23456, 65535, 4294967295:
+	case 0, 23456, 4294967295:
 		return fmt.Errorf("asn %d: is reserved, take one of your own or a private one (64512-65534, RFC 6996)", asn)
 	}
 	return nil

@@ -1,0 +1,121 @@
+// Command edgedns answers DNS queries with the addresses of a site's own healthy pods.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/anyedge/anyedge/internal/config"
+)
+
+func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
+
+// run returns the exit status.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	cmd := command(stderr)
+	cmd.SetArgs(args)
+	cmd.SetOut(stdout)
+	cmd.SetErr(stderr)
+	if err := cmd.ExecuteContext(ctx); err != nil {
+		// A configuration may have several errors, one a line.
+		for line := range strings.Lines(err.Error()) {
+			fmt.Fprintln(stderr, "edgedns:", strings.TrimSuffix(line, "\n"))
+		}
+		return 1
+	}
+	return 0
+}
+
+// options are the flags.
+type options struct {
+	config, logFormat, logLevel string
+	check                       bool
+}
+
+func command(stderr io.Writer) *cobra.Command {
+	var o options
+	cmd := &cobra.Command{
+		Use:   "edgedns --config FILE",
+		Short: "Answer DNS queries with the addresses of this site's own pods",
+		Long: "edgedns is the authoritative DNS server of a site: it answers for the services of its configuration with the\n" +
+			"addresses of endpoints that work, over UDP and TCP, also at anycast addresses that are not on the host yet.",
+		Example: "  edgedns --config /etc/anyedge/edgedns.yaml --check-config\n" +
+			"  edgedns --config /etc/anyedge/edgedns.yaml --log-format json",
+		Version:       version(),
+		Args:          cobra.NoArgs,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return o.run(cmd, stderr) },
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.config, "config", "", "the configuration `FILE`")
+	f.BoolVar(&o.check, "check-config", false, "check the configuration, open nothing, and exit: 0 when it is good")
+	f.StringVar(&o.logFormat, "log-format", "text", "text or json")
+	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
+	return cmd
+}
+
+func (o options) run(cmd *cobra.Command, stderr io.Writer) error {
+	if o.config == "" {
+		return fmt.Errorf("which configuration? --config FILE is needed")
+	}
+	log, err := newLogger(stderr, o.logFormat, o.logLevel)
+	if err != nil {
+		return err
+	}
+	cfg, err := load(o.config)
+	if err != nil {
+		return err
+	}
+	if o.check {
+		fmt.Fprintln(cmd.OutOrStdout(), o.config+": ok")
+		return nil
+	}
+	log.Info("edgedns", "version", version(), "config", o.config, "site", cfg.Site)
+	ctx, stop := signal.NotifyContext(cmd.Context(), unix.SIGINT, unix.SIGTERM)
+	defer stop()
+	return serve(ctx, cfg, log)
+}
+
+func load(path string) (config.DNS, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return config.DNS{}, err
+	}
+	defer f.Close()
+	return config.ParseDNS(path, f)
+}
+
+func newLogger(w io.Writer, format, level string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, fmt.Errorf("--log-level %s: want debug, info, warn or error", level)
+	}
+	opts := &slog.HandlerOptions{Level: l}
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, opts)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, opts)), nil
+	default:
+		return nil, fmt.Errorf("--log-format %s: want text or json", format)
+	}
+}
+
+// version is the module's version, or the commit that the program was built from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	return info.Main.Version
+}
