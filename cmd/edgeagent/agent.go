@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/anyedge/anyedge/internal/config"
+	"github.com/anyedge/anyedge/internal/debughttp"
+	"github.com/anyedge/anyedge/pkg/announce"
+	"github.com/anyedge/anyedge/pkg/bgp"
+	"github.com/anyedge/anyedge/pkg/health"
+	"github.com/anyedge/anyedge/pkg/vip"
+)
+
+// removeLimit bounds the removal of the addresses at the end.
+const removeLimit = 2 * time.Second
+
+// agent is everything that runs, opened and not started.
+type agent struct {
+	log        *slog.Logger
+	lock       net.Listener
+	metrics    net.Listener // nil: none
+	journal    *announce.Journal
+	addresses  *vip.Addresses // nil: not managed
+	speaker    *bgp.Speaker
+	monitor    *health.Monitor
+	controller *announce.Controller
+	registry   *prometheus.Registry
+}
+
+// serve runs an agent until ctx is done, in stages: the controller withdraws and waits, the speaker closes its sessions,
+// the addresses go, the journal ends. Closing hurry cuts the waits short. A component that fails stops the agent the same way.
+func serve(ctx context.Context, hurry <-chan struct{}, cfg config.Agent, log *slog.Logger) error {
+	a, err := open(cfg, log)
+	if err != nil {
+		return err
+	}
+	defer a.close()
+	endJournal := inBackground(a.journal.Run)
+	defer endJournal()
+	a.journal.Started(version())
+	err = a.run(ctx, hurry)
+	err = errors.Join(err, a.removeAddresses())
+	a.journal.Stopped()
+	return err
+}
+
+// open takes what the agent needs from the machine, and nothing if it cannot have all. The journal and the listener come
+// first: with a second agent by mistake nothing is touched.
+func open(cfg config.Agent, log *slog.Logger) (_ *agent, err error) {
+	a := &agent{log: log, registry: prometheus.NewRegistry()}
+	defer func() {
+		if err != nil {
+			a.close()
+		}
+	}()
+	if a.lock, err = lockNamespace(); err != nil {
+		return nil, err
+	}
+	if cfg.Journal != "" {
+		if a.journal, err = announce.OpenJournal(log, cfg.Journal, cfg.Site); err != nil {
+			return nil, err
+		}
+		a.registry.MustRegister(a.journal)
+	}
+	if cfg.Metrics.IsValid() {
+		if a.metrics, err = debughttp.Listen(cfg.Metrics); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.VIP.Manage {
+		if a.addresses, err = vip.New(log, cfg.VIP.Interface); err != nil {
+			return nil, err
+		}
+	}
+	return a, a.wire(cfg)
+}
+
+// wire makes the components and joins them.
+func (a *agent) wire(cfg config.Agent) (err error) {
+	cfg.BGP.OnReport = a.journal.Written // which never blocks
+	if a.speaker, err = bgp.NewSpeaker(cfg.BGP, a.log); err != nil {
+		return err
+	}
+	var announced []announce.Service
+	var checked []health.Service
+	for _, s := range cfg.Services {
+		announced, checked = append(announced, s.Announce), append(checked, s.Health)
+	}
+	a.monitor = health.NewMonitor(a.log, checked...)
+	var addresses announce.Addresses // stays nil when not managed
+	if a.addresses != nil {
+		addresses = a.addresses
+	}
+	a.controller = announce.NewController(a.log, a.monitor, addresses, a.speaker, a.journal, announced...)
+	a.registry.MustRegister(a.speaker, a.monitor, a.controller,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return nil
+}
+
+// run starts the speaker, and once it takes orders the rest; it returns when all have ended.
+func (a *agent) run(ctx context.Context, hurry <-chan struct{}) error {
+	deciding, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	serving, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	var g errgroup.Group
+	background := func(run func(context.Context) error) {
+		g.Go(func() error {
+			err := run(serving)
+			stop(err)
+			return err
+		})
+	}
+	background(a.speaker.Run)
+	background(a.serveMetrics)
+	select {
+	case <-a.speaker.Ready():
+		background(a.monitor.Run)
+		background(a.followSessions)
+		err := a.control(deciding, hurry)
+		end()
+		return errors.Join(err, g.Wait())
+	case <-deciding.Done():
+		end()
+		return g.Wait()
+	}
+}
+
+// control runs the controller, and hurries it when told so.
+func (a *agent) control(ctx context.Context, hurry <-chan struct{}) error {
+	stopHurry := inBackground(func(ctx context.Context) error {
+		select {
+		case <-hurry:
+			a.controller.Hurry()
+		case <-ctx.Done():
+		}
+		return nil
+	})
+	defer stopHurry()
+	return a.controller.Run(ctx)
+}
+
+// serveMetrics outlives trouble with its listener: nobody is to lose a service because it cannot be measured.
+func (a *agent) serveMetrics(ctx context.Context) error {
+	if a.metrics == nil {
+		<-ctx.Done()
+		return nil
+	}
+	if err := debughttp.Serve(ctx, a.metrics, a.registry, a.log); err != nil {
+		a.log.Error("metrics are no longer served", "err", err)
+		<-ctx.Done()
+	}
+	return nil
+}
+
+// removeAddresses takes ours from the host, also those of an agent that was killed before.
+func (a *agent) removeAddresses() error {
+	if a.addresses == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), removeLimit)
+	defer cancel()
+	if err := a.addresses.Set(ctx); err != nil {
+		return fmt.Errorf("service addresses stay on the host: %w", err)
+	}
+	a.log.Info("service addresses removed")
+	return nil
+}
+
+// close lets go of what is not let go of by its component's Run.
+func (a *agent) close() {
+	for _, l := range []net.Listener{a.lock, a.metrics} {
+		if l != nil {
+			l.Close()
+		}
+	}
+}
+
+// inBackground runs a component; the returned function ends it and waits.
+func inBackground(run func(context.Context) error) (end func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = run(ctx) // none of those started here fails
+	}()
+	return func() { cancel(); <-done }
+}
+
+// lockName is in Linux' abstract namespace: it belongs to the network namespace, leaves no file, and ends with the process.
+const lockName = "@anyedge/edgeagent"
+
+// lockNamespace makes sure that this is the only agent in this network namespace. Two would take each other's addresses
+// and sessions away.
+func lockNamespace() (net.Listener, error) {
+	l, err := net.Listen("unix", lockName)
+	if err != nil {
+		return nil, fmt.Errorf("another edgeagent runs in this network namespace (it holds unix socket %s): stop it first: %w", lockName, err)
+	}
+	return l, nil
+}
