@@ -73,25 +73,30 @@ func (l *live) judge(t *tally, now int64) {
 	if held := uint64(len(t.slots)); t.next-l.judged > held {
 		l.judged = t.next - held // what is older is forgotten
 	}
-	for ; l.judged < t.next; l.judged++ {
+	for l.judged < t.next {
 		s := t.slot(l.judged)
 		if now-s.sent < patience {
 			return
 		}
-		if s.state == skipped {
-			continue
+		l.judged++
+		switch {
+		case s.state == answered && l.down:
+			l.end(s)
+		case s.state != answered && s.state != skipped && !l.down:
+			l.start(t, s)
 		}
-		l.judgeOne(s)
 	}
 }
 
-func (l *live) judgeOne(s *slot) {
-	switch {
-	case s.state == answered && l.down:
-		l.end(s)
-	case s.state != answered && !l.down:
-		l.down, l.since, l.first = true, s.sent, s.seq
-		l.tell(Event{Event: "outage", State: "start", MonoNs: s.sent, Seq: s.seq})
+// start begins an outage, and ends it at once where a later probe was answered meanwhile.
+func (l *live) start(t *tally, s *slot) {
+	l.down, l.since, l.first = true, s.sent, s.seq
+	l.tell(Event{Event: "outage", State: "start", MonoNs: s.sent, Seq: s.seq})
+	for seq := s.seq + 1; l.any && seq <= l.newest; seq++ {
+		if after := t.slot(seq); after.state == answered {
+			l.end(after)
+			return
+		}
 	}
 }
 

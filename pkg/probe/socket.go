@@ -49,6 +49,9 @@ func openSocket(ctx context.Context, source netip.Addr, target netip.AddrPort) (
 	}
 	lc := net.ListenConfig{Control: controlled(func(fd int) error { return proberOptions(fd, target.Addr().Is4()) })}
 	conn, err := lc.ListenPacket(ctx, network("udp", target.Addr()), net.JoinHostPort(local, "0"))
+	if err != nil && source.IsValid() {
+		return nil, fmt.Errorf("source %s: %w", source, plain(err))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open socket to %s: %w", target, plain(err))
 	}
