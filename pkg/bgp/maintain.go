@@ -154,7 +154,12 @@ func (s *Speaker) setPolicy(ctx context.Context, addr netip.Addr, open bool) err
 	if err := s.server.AddDefinedSet(ctx, &api.AddDefinedSetRequest{DefinedSet: set}); err != nil {
 		return err
 	}
-	return s.resend(ctx, addr)
+	for p := range s.applied {
+		if p.Addr().Is4() { // held back until now
+			return s.resend(ctx, addr)
+		}
+	}
+	return nil
 }
 
 // established tells whether GoBGP's own state is, which follows the event of the session by a moment. Before that

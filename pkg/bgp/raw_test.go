@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"syscall"
 	"testing"
 
 	gobgp "github.com/osrg/gobgp/v4/pkg/packet/bgp"
@@ -38,7 +39,7 @@ func newRawPeer(t *testing.T, addr netip.Addr, asn uint16, caps ...gobgp.Paramet
 			return
 		}
 		defer conn.Close()
-		if err := p.serve(conn, open); err != nil && !errors.Is(err, io.EOF) {
+		if err := p.serve(conn, open); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("raw peer: %v", err)
 		}
 	}()

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -127,6 +128,24 @@ func config(addr string, allowed ...netip.Prefix) bgp.Config {
 	}
 }
 
+// established waits until the speaker itself sees every session.
+func established(t *testing.T, s *bgp.Speaker) {
+	t.Helper()
+	timeout := time.NewTimer(30 * time.Second)
+	defer timeout.Stop()
+	for {
+		down := slices.ContainsFunc(s.Neighbors(), func(n bgp.NeighborStatus) bool { return !n.Established })
+		if !down {
+			return
+		}
+		select {
+		case <-s.Changed():
+		case <-timeout.C:
+			t.Fatalf("sessions not established: %+v", s.Neighbors())
+		}
+	}
+}
+
 func set(t *testing.T, s *bgp.Speaker, prefixes ...netip.Prefix) uint64 {
 	t.Helper()
 	var ads []bgp.Advertisement
@@ -174,7 +193,7 @@ func TestAnnounceAndWithdraw(t *testing.T) {
 	c := config("fd00::2", vip6, vip6b, vip4)
 	c.OnReport = got.on
 	s, _ := run(t, c)
-	peer.WaitSession(1)
+	established(t, s)
 
 	g := set(t, s, vip6, vip4)
 	wait(t, s, g)
@@ -205,7 +224,7 @@ func TestAnnounceAndWithdraw(t *testing.T) {
 func TestWithdrawalsGoFirst(t *testing.T) {
 	peer := peerAt(t, "fd00::2")
 	s, _ := run(t, config("fd00::2", vip6, vip6b))
-	peer.WaitSession(1)
+	established(t, s)
 	wait(t, s, set(t, s, vip6))
 	peer.WaitFor(vip6)
 	set(t, s, vip6b)
@@ -221,7 +240,7 @@ func TestOnlyAllowedLeaves(t *testing.T) {
 	peer := peerAt(t, "fd00::2")
 	block := netip.MustParsePrefix("2001:db8:53::/48")
 	s, _ := run(t, config("fd00::2", block))
-	peer.WaitSession(1)
+	established(t, s)
 	if _, err := s.Set(t.Context(), bgp.Advertisement{Prefix: block}, bgp.Advertisement{Prefix: vip6}); err == nil {
 		t.Error("Set took a prefix that is not allowed")
 	}
@@ -279,11 +298,6 @@ func TestSessionComesBack(t *testing.T) {
 		!slices.Equal(n.Families, []string{"ipv6-unicast", "ipv4-unicast"}) || n.SentUpdates < 2 {
 		t.Errorf("status %+v", n)
 	}
-	select {
-	case <-s.Changed():
-	default:
-		t.Error("Changed does not tell of the session")
-	}
 }
 
 func TestNeighborMissingAtStart(t *testing.T) {
@@ -308,8 +322,7 @@ func TestIPv4Session(t *testing.T) {
 	c.Neighbors = append(c.Neighbors, bgp.Neighbor{Address: peer6.Address(), ASN: routerASN})
 	c.OnReport = got.on
 	s, _ := run(t, c)
-	peer.WaitSession(1)
-	peer6.WaitSession(1)
+	established(t, s)
 	wait(t, s, set(t, s, vip6, vip4))
 	peer.WaitFor(vip4)
 	peer6.WaitFor(vip6, vip4)
@@ -330,17 +343,21 @@ func TestNoExtendedNextHop(t *testing.T) {
 	c := config("fd00::2", vip6, vip4)
 	c.OnReport = got.on
 	s, _ := run(t, c)
-	<-s.Changed()
+	established(t, s)
 	wait(t, s, set(t, s, vip4))
 	if r := got.next(t, failed); !strings.Contains(r.Err.Error(), "RFC 8950") || !strings.Contains(r.Err.Error(), vip4.String()) {
 		t.Errorf("report %+v, want one that names %s and the missing capability", r, vip4)
 	}
 	wait(t, s, set(t, s, vip6, vip4))
-	for len(peer.updates) > 0 { // the first that arrives must be of the second Set
-		u := <-peer.updates
-		if len(u.NLRI) > 0 {
-			t.Errorf("IPv4 %v was announced over an IPv6 session without extended next hop", u.NLRI)
+	// The first UPDATE that arrives must be of the second Set, and of IPv6 alone.
+	u := <-peer.updates
+	for _, a := range u.PathAttributes {
+		if reach, ok := a.(*gobgp.PathAttributeMpReachNLRI); ok && reach.AFI != gobgp.AFI_IP6 {
+			t.Errorf("IPv4 was announced over an IPv6 session without extended next hop: %v", u)
 		}
+	}
+	if len(u.NLRI) > 0 || len(u.PathAttributes) == 0 || len(peer.updates) > 0 {
+		t.Errorf("got %v and %d more, want one UPDATE with %s", u, len(peer.updates), vip6)
 	}
 	if n := s.Neighbors()[0]; n.ExtendedNextHop || !n.Established {
 		t.Errorf("status %+v", n)
@@ -368,17 +385,54 @@ func TestPassword(t *testing.T) {
 }
 
 func TestTTLSecurity(t *testing.T) {
-	peer := peerAt(t, "fd00::2")
+	nettest.Need(t)
+	if err := os.WriteFile("/proc/sys/net/ipv6/conf/lo/hop_limit", []byte("255"), 0); err != nil {
+		t.Fatal(err)
+	}
+	with := peerAt(t, "fd00::2", func(c *bgptest.Config) { c.TTLSecurity = true })
+	without := peerAt(t, "fd00::3") // sends hop limit 1, which must not pass
 	c := config("fd00::2", vip6)
 	c.Neighbors[0].TTLSecurity = true
+	c.Neighbors = append(c.Neighbors, bgp.Neighbor{Address: without.Address(), ASN: routerASN, TTLSecurity: true})
 	s, _ := run(t, c)
-	// The peer sends hop limit 1 (it is not told to do otherwise), which GTSM must drop. The speaker's address must not
-	// be on the machine for the kernel to check, so all that can be seen here is that the option is taken.
 	set(t, s, vip6)
-	if _, err := s.Set(t.Context()); err != nil {
-		t.Error(err)
+	with.WaitFor(vip6)
+	if n := s.Neighbors()[1]; n.Established {
+		t.Errorf("status %+v of a neighbor that does not send hop limit 255", n)
 	}
-	_ = peer
+}
+
+func TestLinkLocalNeighbor(t *testing.T) {
+	nettest.Need(t)
+	veth := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "v0"}, PeerName: "v1"}
+	if err := netlink.LinkAdd(veth); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = netlink.LinkDel(veth) })
+	for name, addr := range map[string]string{"v0": "fe80::a/64", "v1": "fe80::b/64"} {
+		l, err := netlink.LinkByName(name)
+		if err == nil {
+			err = netlink.LinkSetUp(l)
+		}
+		if err == nil {
+			a, _ := netlink.ParseAddr(addr)
+			a.Flags = unix.IFA_F_NODAD
+			err = netlink.AddrReplace(l, a)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	peer := bgptest.NewPeer(t, bgptest.Config{Address: netip.MustParseAddr("fe80::a%v0"), ASN: routerASN, SpeakerASN: speakerASN})
+	s, _ := run(t, config("fe80::a%v1", vip6, vip4))
+	set(t, s, vip6, vip4)
+	peer.WaitFor(vip6, vip4)
+	if e, _ := peer.Route(vip6); !e.NextHop.IsLinkLocalUnicast() {
+		t.Errorf("next hop %s", e.NextHop)
+	}
+	if n := s.Neighbors()[0]; n.Address.Zone() != "v1" || !n.Established || n.SentUpdates == 0 {
+		t.Errorf("status %+v", n)
+	}
 }
 
 func TestLostUpdatesAreSentAgain(t *testing.T) {
@@ -387,7 +441,7 @@ func TestLostUpdatesAreSentAgain(t *testing.T) {
 	c := config("fd00::2", vip6, vip6b)
 	c.OnReport = got.on
 	s, _ := run(t, c)
-	peer.WaitSession(1)
+	established(t, s)
 	wait(t, s, set(t, s, vip6b))
 
 	var g uint64
@@ -448,7 +502,7 @@ func TestPortInUse(t *testing.T) {
 func TestStopTellsWhy(t *testing.T) {
 	peer := peerAt(t, "fd00::2")
 	s, stop := run(t, config("fd00::2", vip6))
-	peer.WaitSession(1)
+	established(t, s)
 	wait(t, s, set(t, s, vip6))
 	peer.WaitFor(vip6)
 	stop()
@@ -462,10 +516,9 @@ func TestStopTellsWhy(t *testing.T) {
 }
 
 func TestWaitEndsWithContext(t *testing.T) {
-	peer := peerAt(t, "fd00::2")
+	peerAt(t, "fd00::2")
 	s, _ := run(t, config("fd00::2", vip6))
-	peer.WaitSession(1)
-	<-s.Changed()
+	established(t, s)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := s.Wait(ctx, 1000); !errors.Is(err, context.Canceled) {
@@ -483,10 +536,9 @@ func TestMetrics(t *testing.T) {
 	if err != nil || len(problems) > 0 {
 		t.Errorf("lint: %v %v", problems, err)
 	}
-	peer.WaitSession(1)
+	established(t, s)
 	wait(t, s, set(t, s, vip6))
 	peer.WaitFor(vip6)
-	<-s.Changed()
 	const want = `
 # HELP anyedge_bgp_advertised_prefixes Prefixes wanted at the neighbors; says nothing about what they know or prefer.
 # TYPE anyedge_bgp_advertised_prefixes gauge

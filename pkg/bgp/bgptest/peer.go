@@ -23,12 +23,13 @@ const (
 
 // Config is one peer. It listens on Address, which must be on the machine, and accepts a speaker from any address.
 type Config struct {
-	Address    netip.Addr
-	Port       uint16 // 0: 179
-	ASN        uint32
-	SpeakerASN uint32 // of the speaker under test
-	Password   string // TCP MD5 (RFC 2385)
-	Refuse     bool   // close every connection until Accept is called
+	Address     netip.Addr
+	Port        uint16 // 0: 179
+	ASN         uint32
+	SpeakerASN  uint32 // of the speaker under test
+	Password    string // TCP MD5 (RFC 2385)
+	TTLSecurity bool   // GTSM (RFC 5082)
+	Refuse      bool   // close every connection until Accept is called
 }
 
 // An Event is one prefix that the peer was sent, in the order of arrival.
@@ -80,7 +81,11 @@ func NewPeer(t testing.TB, c Config) *Peer {
 
 func (p *Peer) start(ctx context.Context) error {
 	id := netip.AddrFrom4([4]byte{203, 0, 113, p.config.Address.As16()[15] | 1})
-	global := &api.Global{Asn: p.config.ASN, RouterId: id.String(), ListenPort: int32(p.config.Port), ListenAddresses: []string{p.config.Address.String()}}
+	listen := p.config.Address.String()
+	if p.config.Address.Zone() != "" {
+		listen = "::" // GoBGP cannot listen on an address with a zone
+	}
+	global := &api.Global{Asn: p.config.ASN, RouterId: id.String(), ListenPort: int32(p.config.Port), ListenAddresses: []string{listen}}
 	if err := p.server.StartBgp(ctx, &api.StartBgpRequest{Global: global}); err != nil {
 		return err
 	}
@@ -93,6 +98,9 @@ func (p *Peer) start(ctx context.Context) error {
 		Transport: &api.Transport{PassiveMode: true},
 		Timers:    &api.Timers{Config: &api.TimersConfig{HoldTime: 9, KeepaliveInterval: 3}},
 		AfiSafis:  []*api.AfiSafi{afiSafi(api.Family_AFI_IP6), afiSafi(api.Family_AFI_IP)},
+	}
+	if p.config.TTLSecurity {
+		peerGroup.TtlSecurity = &api.TtlSecurity{Enabled: true, TtlMin: 255}
 	}
 	if err := p.server.AddPeerGroup(ctx, &api.AddPeerGroupRequest{PeerGroup: peerGroup}); err != nil {
 		return err
