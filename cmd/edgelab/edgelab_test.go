@@ -130,13 +130,13 @@ func siteOf(t *testing.T, name, server string) (site, answer string) {
 	var a struct {
 		Site    string `json:"site"`
 		Answers []struct {
-			Data string `json:"data"`
+			Value string `json:"value"`
 		} `json:"answers"`
 	}
 	if err := json.Unmarshal([]byte(out), &a); err != nil || len(a.Answers) == 0 {
 		t.Fatalf("answer %q: %v", out, err)
 	}
-	return a.Site, a.Answers[0].Data
+	return a.Site, a.Answers[0].Value
 }
 
 // A lab stays up between commands; the nearest site answers with its own pod over IPv6 and IPv4; a link that goes down

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/netip"
 	"text/tabwriter"
 	"time"
@@ -27,7 +28,7 @@ func Demo(ctx context.Context, l *Lab, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	d := demo{lab: l, parts: p, out: out, began: time.Now()}
+	d := demo{lab: l, parts: p, out: out, began: time.Now(), random: rand.New(rand.NewPCG(rand.Uint64(), 0))}
 	return watched(ctx, l, p, d.run)
 }
 
@@ -37,6 +38,8 @@ type demo struct {
 	out   io.Writer
 	began time.Time
 	rows  []demoRow
+
+	random *rand.Rand // of the moments at which the faults come
 }
 
 type demoRow struct {
@@ -67,7 +70,7 @@ func (d *demo) run(ctx context.Context, watch *routeWatch) error {
 
 // whoAnswers asks the anycast DNS, the anycast service and the pod that DNS named, as a client would.
 func (d *demo) whoAnswers(ctx context.Context) (pod netip.AddrPort, err error) {
-	var answer probe.Answer
+	var answer probe.Reply
 	err = d.ask(ctx, &answer, "edgeprobe", "query", "--server", d.parts.dns.String(), d.parts.name, "AAAA", "-o", "json")
 	if err != nil {
 		return pod, err
@@ -75,7 +78,7 @@ func (d *demo) whoAnswers(ctx context.Context) (pod netip.AddrPort, err error) {
 	if len(answer.Answers) == 0 {
 		return pod, fmt.Errorf("%s AAAA at %s: %s, no address", d.parts.name, d.parts.dns, answer.Rcode)
 	}
-	addr, err := netip.ParseAddr(answer.Answers[0].Data)
+	addr, err := netip.ParseAddr(answer.Answers[0].Value)
 	if err != nil {
 		return pod, fmt.Errorf("%s AAAA: %w", d.parts.name, err)
 	}
@@ -123,7 +126,7 @@ func (d *demo) breakAndHeal(ctx context.Context, watch *routeWatch, f Fault, pod
 		return err
 	}
 	e := Experiment{Fault: f, ProbeInterval: demoInterval, Progress: d.out, aftermath: time.Second}
-	m, err := e.once(ctx, d.lab, d.parts, watch, 0)
+	m, err := e.valid(ctx, d.lab, d.parts, watch, d.random)
 	if err != nil {
 		client.abandon()
 		return err

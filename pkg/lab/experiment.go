@@ -107,7 +107,7 @@ func (e Experiment) valid(ctx context.Context, l *Lab, p parts, watch *routeWatc
 		if !errors.Is(err, errInvalid) {
 			return m, err
 		}
-		fmt.Fprintf(e.Progress, "%s: %v: repeated\n", e.Fault.Name, err)
+		fmt.Fprintf(e.Progress, "(%v: once more) ", err)
 	}
 	return m, err
 }
