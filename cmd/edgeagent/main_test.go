@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"syscall"
 	"testing"
+	"unsafe"
 
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
@@ -13,7 +14,8 @@ import (
 	"github.com/anyedge/anyedge/internal/nettest"
 )
 
-// role makes this test binary another program: "agent" is edgeagent, "powerless" is edgeagent without capabilities.
+// role makes this test binary another program: "agent" is edgeagent, "powerless" is edgeagent without capabilities,
+// "blind" is edgeagent on a kernel without sock_diag.
 const role = "ANYEDGE_TEST_ROLE"
 
 // GoBGP ends a session without draining its unbounded queue for good: the queue's goroutine may stay behind.
@@ -22,7 +24,10 @@ func TestMain(m *testing.M) {
 	case "agent":
 		os.Exit(run())
 	case "powerless":
-		fmt.Fprintln(os.Stderr, "powerless:", dropCapabilities())
+		fmt.Fprintln(os.Stderr, "powerless:", become(dropCapabilities))
+		os.Exit(1)
+	case "blind":
+		fmt.Fprintln(os.Stderr, "blind:", become(refuseSockDiag))
 		os.Exit(1)
 	}
 	nettest.Main(func() {
@@ -30,12 +35,43 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// dropCapabilities becomes the agent with an empty bounding set, so that the exec leaves none.
-func dropCapabilities() error {
+// become gives something up for good and then is the agent.
+func become(giveUp func() error) error {
 	runtime.LockOSThread()
-	for c := uintptr(0); c <= unix.CAP_LAST_CAP; c++ {
-		_ = unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0) // a newer one than the kernel's is not there anyway
+	if err := giveUp(); err != nil {
+		return err
 	}
 	_ = os.Setenv(role, "agent")
 	return syscall.Exec("/proc/self/exe", os.Args, os.Environ())
+}
+
+// dropCapabilities empties the bounding set, so that an exec leaves none.
+func dropCapabilities() error {
+	for c := uintptr(0); c <= unix.CAP_LAST_CAP; c++ {
+		_ = unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0) // a newer one than the kernel's is not there anyway
+	}
+	return nil
+}
+
+// refuseSockDiag makes socket(AF_NETLINK, _, NETLINK_SOCK_DIAG) fail as on a kernel without it.
+func refuseSockDiag() error {
+	load := func(offset uint32) unix.SockFilter {
+		return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: offset}
+	}
+	skipUnless := func(value uint32, skip uint8) unix.SockFilter {
+		return unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: value, Jf: skip}
+	}
+	// struct seccomp_data: nr at 0, args of 8 bytes from 16; the low half comes first on little-endian machines.
+	filter := []unix.SockFilter{
+		load(0), skipUnless(unix.SYS_SOCKET, 5),
+		load(16), skipUnless(unix.AF_NETLINK, 3),
+		load(32), skipUnless(unix.NETLINK_SOCK_DIAG, 1),
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPROTONOSUPPORT)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	return unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&program)), 0, 0)
 }

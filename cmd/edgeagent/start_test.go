@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/anyedge/anyedge/internal/nettest"
 	"github.com/anyedge/anyedge/pkg/vip"
@@ -71,6 +72,7 @@ func TestRefusesToStart(t *testing.T) {
 		{"interface missing", "agent", "site:", "vip: {interface: nosuch0}\nsite:", []string{"nosuch0", "does not exist"}},
 		{"BGP port in use", "agent", "asn: 64611,", fmt.Sprintf("asn: 64611, listen_port: %d,", port), []string{fmt.Sprint(port), "in use"}},
 		{"no capability", "powerless", "", "", []string{"CAP_NET_ADMIN"}},
+		{"no sock_diag", "blind", "", "", []string{"sock_diag"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -100,6 +102,7 @@ func expectLine(t *testing.T, out string, words []string) {
 	if len(lines) != 1 {
 		t.Fatalf("%d lines: %q", len(lines), lines)
 	}
+	t.Log(strings.TrimSpace(lines[0]))
 	for _, w := range words {
 		if !strings.Contains(lines[0], w) {
 			t.Errorf("%q does not say %q", lines[0], w)
@@ -140,6 +143,7 @@ func addLoopback(t *testing.T, address string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	addr.Flags = unix.IFA_F_NODAD // else it is tentative, and cannot be bound, until a kernel thread has run
 	if err := netlink.AddrReplace(lo, addr); err != nil {
 		t.Fatal(err)
 	}
