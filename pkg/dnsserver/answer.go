@@ -1,182 +1,138 @@
 package dnsserver
 
 import (
-	"encoding/hex"
 	"net/netip"
+	"strings"
 
 	"github.com/miekg/dns"
+
+	"github.com/anyedge/anyedge/pkg/steering"
 )
 
-// A reply under construction.
-type reply struct {
-	site     string
-	snapshot *Snapshot
-	req      *dns.Msg
-	msg      *dns.Msg
-	opt      *dns.OPT // of the reply; nil when the client does not speak EDNS
-}
+// panicTTL is the TTL in seconds of answers by the panic rule: they shall not outlive it.
+const panicTTL = 1
 
-// answer makes the answer to one query. Over UDP it fits what the client takes, or is truncated (TC). It returns nil for
-// what must not be answered: a response (two servers could send it back and forth for ever).
-func (s *Snapshot) answer(req *dns.Msg, site string, udp bool) *dns.Msg {
-	if req.Response {
+// maxAnswers is how many picked addresses find room without a second allocation.
+const maxAnswers = 16
+
+// answer fills m, which has its question, with what is known of it. The extended error (RFC 8914), if any, is for
+// clients that speak EDNS.
+func (s *snapshot) answer(m *dns.Msg) *dns.EDNS0_EDE {
+	q := m.Question[0]
+	switch {
+	case q.Qclass == dns.ClassCHAOS:
+		return s.chaos(m, q)
+	case q.Qclass != dns.ClassINET:
+		return refuse(m, dns.ExtendedErrorCodeNotSupported, "only class IN is served")
+	case q.Qtype == dns.TypeAXFR || q.Qtype == dns.TypeIXFR:
+		return refuse(m, dns.ExtendedErrorCodeProhibited, "no zone transfers")
+	}
+	name := dns.CanonicalName(q.Name)
+	n, z := s.nodes[name], s.zoneOf(name)
+	switch {
+	case z == nil:
+		return refuse(m, dns.ExtendedErrorCodeNotAuthoritative, "")
+	case !s.synced && !n.firm():
+		// Not even NXDOMAIN: who is unsure must not say that something does not exist.
+		m.Rcode = dns.RcodeServerFailure
+		return extended(dns.ExtendedErrorCodeNotReady, "not every endpoint was checked yet")
+	}
+	m.Authoritative = true
+	if n == nil {
+		m.Rcode = dns.RcodeNameError
+		m.Ns = []dns.RR{z.soa}
 		return nil
 	}
-	r := &reply{site: site, snapshot: s, req: req, msg: new(dns.Msg)}
-	r.msg.SetReply(req)
-	r.msg.Compress = true
-	size := r.edns()
-	if r.msg.Rcode == dns.RcodeSuccess {
-		r.resolve()
+	why := s.records(m, n, q)
+	if len(m.Answer) == 0 {
+		m.Ns = []dns.RR{z.soa}
 	}
-	if r.opt != nil {
-		r.msg.Extra = append(r.msg.Extra, r.opt)
-	}
-	if udp {
-		r.msg.Truncate(size)
-	}
-	return r.msg
+	return why
 }
 
-// edns reads the client's OPT record (RFC 6891) and prepares ours. It returns how much the client takes over UDP.
-func (r *reply) edns() (size int) {
-	var opt *dns.OPT
-	for _, rr := range r.req.Extra {
-		o, ok := rr.(*dns.OPT)
-		if ok && opt != nil {
-			r.msg.Rcode = dns.RcodeFormatError // section 6.1.1: more than one
-			return minUDP
-		}
-		if ok {
-			opt = o
-		}
-	}
-	if opt == nil {
-		return minUDP
-	}
-	r.opt = &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}}
-	r.opt.SetUDPSize(maxUDP)
-	if opt.Do() {
-		r.opt.SetDo()
-	}
-	if opt.Version() != 0 {
-		r.msg.Rcode = dns.RcodeBadVers
-		return maxUDP
-	}
-	r.nsid(opt)
-	return min(max(int(opt.UDPSize()), minUDP), maxUDP)
-}
-
-// nsid names the site to those who ask, RFC 5001.
-func (r *reply) nsid(asked *dns.OPT) {
-	for _, o := range asked.Option {
-		if o.Option() == dns.EDNS0NSID {
-			r.opt.Option = append(r.opt.Option, &dns.EDNS0_NSID{Code: dns.EDNS0NSID, Nsid: hex.EncodeToString([]byte(r.site))})
-			return
-		}
-	}
-}
-
-// explain adds an extended error (RFC 8914) for clients that speak EDNS.
-func (r *reply) explain(code uint16, text string) {
-	if r.opt != nil {
-		r.opt.Option = append(r.opt.Option, &dns.EDNS0_EDE{InfoCode: code, ExtraText: text})
-	}
-}
-
-// resolve fills in what is answered.
-func (r *reply) resolve() {
-	if r.req.Opcode != dns.OpcodeQuery {
-		r.msg.Rcode = dns.RcodeNotImplemented
-		return
-	}
-	if len(r.req.Question) != 1 {
-		r.msg.Rcode = dns.RcodeFormatError
-		return
-	}
-	switch q := r.req.Question[0]; {
-	case q.Qclass == dns.ClassCHAOS:
-		r.chaos(q)
-	case q.Qclass != dns.ClassINET, q.Qtype == dns.TypeAXFR, q.Qtype == dns.TypeIXFR:
-		r.msg.Rcode = dns.RcodeRefused
-	default:
-		r.internet(q)
-	}
-}
-
-// chaos tells who answers: RFC 4892. The version is nobody's business.
-func (r *reply) chaos(q dns.Question) {
-	name := lower(q.Name)
-	if (name != "id.server." && name != "hostname.bind.") || (q.Qtype != dns.TypeTXT && q.Qtype != dns.TypeANY) {
-		r.msg.Rcode = dns.RcodeRefused
-		return
-	}
-	r.msg.Answer = []dns.RR{&dns.TXT{
-		Hdr: dns.RR_Header{Name: q.Name, Rrtype: dns.TypeTXT, Class: dns.ClassCHAOS}, Txt: []string{r.site},
-	}}
-}
-
-func (r *reply) internet(q dns.Question) {
-	full := lower(q.Name)
-	n := r.snapshot.names[full]
-	var z *zone
-	if n != nil {
-		z = n.zone
-	} else if z = r.snapshot.zoneOf(full); z == nil {
-		r.msg.Rcode = dns.RcodeRefused
-		r.explain(dns.ExtendedErrorCodeNotAuthoritative, "")
-		return
-	}
-	r.msg.Authoritative = true
+// records adds the records of the name that q asks for.
+func (s *snapshot) records(m *dns.Msg, n *node, q dns.Question) *dns.EDNS0_EDE {
 	switch {
-	case n == nil:
-		r.msg.Rcode = dns.RcodeNameError
-	case n.unsure:
-		r.msg.Authoritative = false
-		r.msg.Rcode = dns.RcodeServerFailure
-		r.explain(dns.ExtendedErrorCodeNotReady, "the endpoints' first checks are under way")
-		return
-	default:
-		r.records(q, n)
+	case n.kind == empty:
+	case q.Qtype == dns.TypeANY:
+		// RFC 8482 section 4.2: no type to ask for, and nothing to amplify.
+		m.Answer = []dns.RR{&dns.HINFO{Hdr: header(q.Name, dns.TypeHINFO, n.zone.ttl), Cpu: "RFC8482"}}
+	case n.kind == apex && q.Qtype == dns.TypeSOA:
+		m.Answer = []dns.RR{n.zone.soa}
+	case n.kind == apex && q.Qtype == dns.TypeNS:
+		m.Answer, m.Extra = n.zone.ns, n.zone.glue
+	case q.Qtype == dns.TypeAAAA:
+		return n.addressRecords(m, q, steering.IPv6)
+	case q.Qtype == dns.TypeA:
+		return n.addressRecords(m, q, steering.IPv4)
 	}
-	if len(r.msg.Answer) == 0 {
-		r.msg.Ns = []dns.RR{z.negative}
-	}
+	return nil
 }
 
-// records answers for a name that exists; without a record of the type asked for the answer stays empty (NODATA).
-func (r *reply) records(q dns.Question, n *name) {
-	apex := lower(q.Name) == n.zone.name
-	switch {
-	case q.Qtype == dns.TypeANY: // RFC 8482 section 4.2
-		r.msg.Answer = []dns.RR{&dns.HINFO{Hdr: header(q.Name, dns.TypeHINFO, n.zone.ttl), Cpu: "RFC8482"}}
-	case q.Qtype == dns.TypeSOA && apex:
-		r.msg.Answer = []dns.RR{n.zone.soa}
-	case q.Qtype == dns.TypeNS && apex:
-		r.msg.Answer = n.zone.ns
-		r.msg.Extra = append(r.msg.Extra, n.zone.glue...)
-	case q.Qtype == dns.TypeA, q.Qtype == dns.TypeAAAA:
-		r.addresses(q, n)
+func (n *node) addressRecords(m *dns.Msg, q dns.Question, f steering.Family) *dns.EDNS0_EDE {
+	switch n.kind {
+	case nameServer:
+		m.Answer = appendAddresses(nil, q.Name, n.zone.ttl, n.addresses, f)
+	case healthName:
+		m.Answer = appendAddresses(nil, q.Name, n.zone.ttl, n.zone.addresses, f)
+	case steered:
+		return n.pick(m, q, f)
 	}
+	return nil
 }
 
-func (r *reply) addresses(q dns.Question, n *name) {
-	for _, a := range n.addresses {
-		if a.Is4() == (q.Qtype == dns.TypeA) {
-			r.msg.Answer = append(r.msg.Answer, addressRecord(q.Name, a, n.zone.ttl))
+// pick answers with the endpoints whose turn it is.
+func (n *node) pick(m *dns.Msg, q dns.Question, f steering.Family) *dns.EDNS0_EDE {
+	var room [maxAnswers]netip.Addr
+	p := n.service.pickers[f]
+	ttl, why := n.zone.ttl, (*dns.EDNS0_EDE)(nil)
+	if reason := p.Panic(); reason != "" {
+		ttl, why = panicTTL, extended(dns.ExtendedErrorCodeOther, reason)
+	}
+	m.Answer = appendAddresses(nil, q.Name, ttl, p.Pick(room[:0]), f)
+	return why
+}
+
+// chaos answers who this is (RFC 4892), and keeps to itself what it runs.
+func (s *snapshot) chaos(m *dns.Msg, q dns.Question) *dns.EDNS0_EDE {
+	name := dns.CanonicalName(q.Name)
+	if name != "id.server." && name != "hostname.bind." {
+		return refuse(m, dns.ExtendedErrorCodeProhibited, "")
+	}
+	m.Authoritative = true
+	if q.Qtype == dns.TypeTXT || q.Qtype == dns.TypeANY {
+		txt := &dns.TXT{Hdr: header(q.Name, dns.TypeTXT, 0), Txt: []string{strings.ReplaceAll(s.site, `\`, `\\`)}}
+		txt.Hdr.Class = dns.ClassCHAOS
+		m.Answer = []dns.RR{txt}
+	}
+	return nil
+}
+
+func refuse(m *dns.Msg, code uint16, text string) *dns.EDNS0_EDE {
+	m.Rcode = dns.RcodeRefused
+	return extended(code, text)
+}
+
+func extended(code uint16, text string) *dns.EDNS0_EDE {
+	return &dns.EDNS0_EDE{InfoCode: code, ExtraText: text}
+}
+
+func appendAddresses(rrs []dns.RR, name string, ttl uint32, addrs []netip.Addr, f steering.Family) []dns.RR {
+	for _, a := range addrs {
+		if a.Is4() == (f == steering.IPv4) {
+			rrs = append(rrs, addressRecord(name, ttl, a))
 		}
 	}
-	p := n.pickers[q.Qtype]
-	if p == nil {
-		return
+	return rrs
+}
+
+func addressRecord(name string, ttl uint32, a netip.Addr) dns.RR {
+	if a.Is4() {
+		return &dns.A{Hdr: header(name, dns.TypeA, ttl), A: a.AsSlice()}
 	}
-	ttl := n.zone.ttl
-	if why := p.Panic(); why != "" {
-		ttl = min(ttl, seconds(panicTTL))
-		r.explain(dns.ExtendedErrorCodeOther, why)
-	}
-	var buf [16]netip.Addr
-	for _, a := range p.Pick(buf[:0]) {
-		r.msg.Answer = append(r.msg.Answer, addressRecord(q.Name, a, ttl))
-	}
+	return &dns.AAAA{Hdr: header(name, dns.TypeAAAA, ttl), AAAA: a.AsSlice()}
+}
+
+func header(name string, rrtype uint16, ttl uint32) dns.RR_Header {
+	return dns.RR_Header{Name: name, Rrtype: rrtype, Class: dns.ClassINET, Ttl: ttl}
 }

@@ -3,8 +3,16 @@
 package dnsserver
 
 import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
 	"net/netip"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/anyedge/anyedge/pkg/steering"
 )
 
 // A Zone is one zone that this server is authoritative for.
@@ -20,15 +28,88 @@ type NS struct {
 	Addresses []netip.Addr
 }
 
-const (
-	// maxUDP is the largest answer over UDP: the size that passes everywhere without fragments (DNS flag day 2020).
-	maxUDP = 1232
-	// minUDP is what a client without EDNS takes, RFC 1035 section 4.2.1.
-	minUDP = 512
-	// maxNegativeTTL bounds how long a resolver may remember that something is not there: pods come at any time.
-	maxNegativeTTL = 5 * time.Second
-	// panicTTL is that of answers given though no endpoint is known to work.
-	panicTTL = time.Second
-	// healthLabel is the name below each zone that tells whether this server knows what it says.
-	healthLabel = "health."
-)
+// Content is everything that answers are made of.
+type Content struct {
+	Zones    []Zone
+	Services []steering.Service // each inside one of the zones
+	Synced   bool               // the sources have told all they know; before that, no answer is final
+}
+
+// Config is what a Server needs.
+type Config struct {
+	Site      string     // told by NSID and id.server; 1 to 255 octets
+	Listeners *Listeners // from Listen; the server closes them
+	Log       *slog.Logger
+}
+
+// A Server answers queries. Make it with New, give it content with Set, then Run it.
+type Server struct {
+	site    string
+	log     *slog.Logger
+	sockets *Listeners
+	slots   chan struct{} // one for each TCP connection
+	metrics *metrics
+	current atomic.Pointer[snapshot]
+	mu      sync.Mutex // writers of current
+	odd     sync.Once  // the first query that made us panic is logged
+}
+
+// New makes a server; it starts nothing.
+func New(cfg Config) (*Server, error) {
+	if len(cfg.Site) == 0 || len(cfg.Site) > 255 {
+		return nil, fmt.Errorf("site %q: must have 1 to 255 octets, so that NSID and id.server can tell it", cfg.Site)
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{site: cfg.Site, log: cfg.Log, sockets: cfg.Listeners, slots: make(chan struct{}, maxConns)}
+	s.metrics = newMetrics(s)
+	return s, nil
+}
+
+// Set replaces all content at once: every query sees either the old or the new one, and none waits. Services that did
+// not change keep their turn. An error leaves the old content in place. Safe for concurrent use.
+func (s *Server) Set(c Content) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.current.Load()
+	next, err := compile(s.site, c, old, time.Now(), rand.Uint64)
+	if err != nil {
+		return err
+	}
+	s.current.Store(next)
+	s.tell(old, next)
+	return nil
+}
+
+// tell logs what people should know of the new content.
+func (s *Server) tell(old, next *snapshot) {
+	if next.synced && (old == nil || !old.synced) {
+		s.log.Info("synced", "services", len(next.services))
+	}
+	for name, service := range next.services {
+		for f := range service.pickers {
+			before, now := "", service.pickers[f].Panic()
+			if old != nil && old.synced && old.services[name] != nil {
+				before = old.services[name].pickers[f].Panic()
+			}
+			switch {
+			case !next.synced || before == now:
+			case now != "":
+				s.log.Warn("panic", "service", name, "family", familyName(steering.Family(f)), "reason", now)
+			default:
+				s.log.Info("panic is over", "service", name, "family", familyName(steering.Family(f)))
+			}
+		}
+	}
+}
+
+func familyName(f steering.Family) string {
+	if f == steering.IPv4 {
+		return "IPv4"
+	}
+	return "IPv6"
+}
+
+// errNoContent is a mistake of the caller.
+var errNoContent = errors.New("dnsserver: Set must come before Run")

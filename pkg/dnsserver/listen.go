@@ -9,104 +9,151 @@ import (
 	"runtime"
 	"syscall"
 
-	"golang.org/x/net/netutil"
+	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
 	"golang.org/x/sys/unix"
 )
 
-// maxTCP bounds the TCP connections of one listen address: a client that opens more waits, UDP is not touched.
-const maxTCP = 256
+// receiveBuffer is asked of the kernel for every UDP socket; the default holds less than 200 small queries.
+const receiveBuffer = 1 << 20
 
-// Listeners are the open sockets of a server.
+// Listeners are the sockets of a server, bound and not yet read. Make them with Listen.
 type Listeners struct {
-	udp []net.PacketConn
-	tcp []net.Listener
+	addrs []netip.AddrPort
+	tcp   []*net.TCPListener
+	udp   []*udpSocket
 }
 
-// Listen opens UDP and TCP sockets on every address: over UDP one for each processor. An address need not be on the host
-// yet (IP_FREEBIND). The TCP socket comes first, and without SO_REUSEPORT, so that a second server on the same address
-// is told instead of silently getting half of the queries. Binding a port below 1024 needs CAP_NET_BIND_SERVICE.
-func Listen(ctx context.Context, addrs []netip.AddrPort) (*Listeners, error) {
-	l := &Listeners{}
+// udpSocket is one of several that share an address: each is read by one goroutine.
+type udpSocket struct {
+	*net.UDPConn
+	v4       bool
+	wildcard bool // the address that a query came to is in a control message
+}
+
+// Listen binds UDP and TCP on every address. An address that the host does not have yet is fine: an anycast address may
+// come later. An address that anybody else holds is not, another edgedns included: nothing stays open then. Port 0 means
+// any free port, the same for both.
+func Listen(addrs []netip.AddrPort) (*Listeners, error) {
+	l := new(Listeners)
 	for _, addr := range addrs {
-		if err := l.open(ctx, addr); err != nil {
+		if err := l.listen(addr); err != nil {
 			l.Close()
-			return nil, err
+			return nil, fmt.Errorf("listen %s: %w", addr, explain(err))
 		}
 	}
 	return l, nil
 }
 
-func (l *Listeners) open(ctx context.Context, addr netip.AddrPort) error {
-	family := "6"
-	if addr.Addr().Unmap().Is4() {
-		family = "4"
+// explain says what a person can do about err.
+func explain(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = fmt.Errorf("%s: %w", op.Net[:3], op.Err)
 	}
-	tcp, err := (&net.ListenConfig{Control: control(false)}).Listen(ctx, "tcp"+family, addr.String())
+	switch {
+	case errors.Is(err, unix.EADDRINUSE):
+		return fmt.Errorf("%w: another program answers there: stop it, or choose another address", err)
+	case errors.Is(err, unix.EACCES):
+		return fmt.Errorf("%w: ports below 1024 need root or CAP_NET_BIND_SERVICE", err)
+	default:
+		return err
+	}
+}
+
+// Addrs returns the addresses that are bound, with their ports.
+func (l *Listeners) Addrs() []netip.AddrPort { return append([]netip.AddrPort(nil), l.addrs...) }
+
+// Close closes all sockets. Server.Run does it too.
+func (l *Listeners) Close() {
+	for _, s := range l.tcp {
+		s.Close()
+	}
+	for _, s := range l.udp {
+		s.Close()
+	}
+}
+
+func (l *Listeners) listen(addr netip.AddrPort) error {
+	config := net.ListenConfig{Control: control(addr, unix.IP_FREEBIND, unix.IPV6_FREEBIND)}
+	stream, err := config.Listen(context.Background(), network("tcp", addr), addr.String())
 	if err != nil {
-		return listenError("tcp", addr, err)
+		return err
 	}
-	l.tcp = append(l.tcp, netutil.LimitListener(tcp, maxTCP))
-	if addr.Port() == 0 { // tests: the same free port for both
-		addr = netip.AddrPortFrom(addr.Addr(), tcp.Addr().(*net.TCPAddr).AddrPort().Port())
-	}
+	l.tcp = append(l.tcp, stream.(*net.TCPListener))
+	addr = netip.AddrPortFrom(addr.Addr(), uint16(stream.Addr().(*net.TCPAddr).Port))
 	for range runtime.GOMAXPROCS(0) {
-		udp, err := (&net.ListenConfig{Control: control(true)}).ListenPacket(ctx, "udp"+family, addr.String())
-		if err != nil {
-			return listenError("udp", addr, err)
+		if err := l.packet(config, addr); err != nil {
+			return err
 		}
-		l.udp = append(l.udp, udp)
+		// The first socket of an address is bound without SO_REUSEPORT, which makes the kernel refuse it when anybody
+		// else is there. The ones that follow join it.
+		config.Control = control(addr, unix.IP_FREEBIND, unix.IPV6_FREEBIND, unix.SO_REUSEPORT)
 	}
+	l.addrs = append(l.addrs, addr)
 	return nil
 }
 
-// control sets socket options before bind.
-func control(reuse bool) func(network, address string, c syscall.RawConn) error {
-	return func(network, _ string, c syscall.RawConn) error {
-		var set error
-		err := c.Control(func(fd uintptr) {
-			level, option := unix.SOL_IP, unix.IP_FREEBIND
-			if network[len(network)-1] == '6' {
-				level, option = unix.SOL_IPV6, unix.IPV6_FREEBIND
-			}
-			set = unix.SetsockoptInt(int(fd), level, option, 1)
-			if reuse && set == nil {
-				set = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
-			}
-		})
-		return errors.Join(err, set)
+// packet binds one UDP socket and lets further ones share its address.
+func (l *Listeners) packet(config net.ListenConfig, addr netip.AddrPort) error {
+	c, err := config.ListenPacket(context.Background(), network("udp", addr), addr.String())
+	if err != nil {
+		return err
 	}
+	s := &udpSocket{UDPConn: c.(*net.UDPConn), v4: addr.Addr().Is4(), wildcard: addr.Addr().IsUnspecified()}
+	l.udp = append(l.udp, s)
+	_ = s.SetReadBuffer(receiveBuffer) // as much as the kernel allows
+	if err := s.askDestination(); err != nil {
+		return err
+	}
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return onDescriptor(raw, func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) })
 }
 
-func listenError(network string, addr netip.AddrPort, err error) error {
-	remedy := ""
+// askDestination has the kernel tell which of the host's addresses a query came to.
+func (s *udpSocket) askDestination() error {
 	switch {
-	case errors.Is(err, unix.EADDRINUSE):
-		remedy = ": another program answers there; stop it, or listen on other addresses"
-	case errors.Is(err, unix.EACCES):
-		remedy = ": a port below 1024 needs root or CAP_NET_BIND_SERVICE"
+	case !s.wildcard:
+		return nil
+	case s.v4:
+		return ipv4.NewPacketConn(s).SetControlMessage(ipv4.FlagDst|ipv4.FlagInterface, true)
+	default:
+		return ipv6.NewPacketConn(s).SetControlMessage(ipv6.FlagDst|ipv6.FlagInterface, true)
 	}
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
-		err = errno
-	}
-	return fmt.Errorf("listen %s (%s): %w%s", addr, network, err, remedy)
 }
 
-// Addrs returns where the listeners listen.
-func (l *Listeners) Addrs() []netip.AddrPort {
-	var addrs []netip.AddrPort
-	for _, t := range l.tcp {
-		addrs = append(addrs, t.Addr().(*net.TCPAddr).AddrPort())
+// network names the family, so that [::] does not take IPv4 queries too (package net then sets IPV6_V6ONLY).
+func network(transport string, addr netip.AddrPort) string {
+	if addr.Addr().Is4() {
+		return transport + "4"
 	}
-	return addrs
+	return transport + "6"
 }
 
-// Close closes all sockets. A running Server closes them itself.
-func (l *Listeners) Close() {
-	for _, c := range l.udp {
-		_ = c.Close()
+// control sets options before the socket is bound.
+func control(addr netip.AddrPort, v4, v6 int, socket ...int) func(string, string, syscall.RawConn) error {
+	return func(_, _ string, raw syscall.RawConn) error {
+		return onDescriptor(raw, func(fd int) error {
+			for _, option := range socket {
+				if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, option, 1); err != nil {
+					return err
+				}
+			}
+			if addr.Addr().Is4() {
+				return unix.SetsockoptInt(fd, unix.SOL_IP, v4, 1)
+			}
+			return unix.SetsockoptInt(fd, unix.SOL_IPV6, v6, 1)
+		})
 	}
-	for _, t := range l.tcp {
-		_ = t.Close()
+}
+
+func onDescriptor(raw syscall.RawConn, do func(fd int) error) error {
+	var result error
+	if err := raw.Control(func(fd uintptr) { result = do(int(fd)) }); err != nil {
+		return err
 	}
+	return result
 }

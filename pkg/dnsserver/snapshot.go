@@ -1,9 +1,10 @@
 package dnsserver
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/miekg/dns"
@@ -11,170 +12,250 @@ import (
 	"github.com/anyedge/anyedge/pkg/steering"
 )
 
-// A Snapshot is everything that is answered, as of one moment. It does not change, but for the turns of its pickers,
-// and is safe for concurrent use.
-type Snapshot struct {
-	zones map[string]*zone
-	names map[string]*name // every name below the zones, empty non-terminals too
-	built time.Time
+// negativeTTL bounds how long a resolver may remember that something does not exist (RFC 2308 section 5).
+const negativeTTL = 5 * time.Second
 
-	services  int
-	panics    int                    // service and family pairs that answer in panic
-	endpoints map[steering.State]int // of all services
+// The timers of the SOA record are for secondaries, of which there are none: anycast sites read the same files.
+const (
+	soaRefresh = 3600
+	soaRetry   = 600
+	soaExpire  = 86400
+)
+
+// A snapshot is compiled content: every name that exists, ready to answer. Nothing in it changes, but the turns that
+// its pickers count.
+type snapshot struct {
+	site     string
+	synced   bool
+	made     time.Time
+	serial   uint32
+	zones    map[string]*zone
+	nodes    map[string]*node // every name that exists, lower case
+	services map[string]*service
+	states   [3]int // endpoints by steering.State
 }
 
-// zone is a Zone ready to be answered from.
 type zone struct {
-	name     string
-	ttl      uint32 // seconds
-	soa      *dns.SOA
-	negative *dns.SOA // the same with the TTL of negative answers, RFC 2308 section 5
-	ns       []dns.RR
-	glue     []dns.RR
+	name string
+	ttl  uint32
+	soa  *dns.SOA
+	ns   []dns.RR
+	glue []dns.RR
+	// addresses are those of the name servers, each once: the answer to the health name.
+	addresses []netip.Addr
 }
 
-// name is what is known of one name. One without addresses and pickers is an empty non-terminal.
-type name struct {
+// service has a picker for each family. It lives on from snapshot to snapshot while its content stays the same, so
+// that a change of one service does not disturb the turns of the others.
+type service struct {
+	steering.Service
+	pickers [2]*steering.Picker // by steering.Family
+}
+
+// A node is a name that exists. One with neither content is an empty non-terminal: only names below it have records
+// (RFC 8020).
+type node struct {
 	zone      *zone
-	addresses []netip.Addr                // fixed ones: name servers and health
-	pickers   map[uint16]*steering.Picker // by RR type: A and AAAA
-	unsure    bool                        // not to be answered yet: some endpoint has no verdict
+	kind      kind
+	service   *service     // of kind steered
+	addresses []netip.Addr // of kind nameServer
 }
 
-// Compile makes a snapshot. The services lie in the zones; start decides which endpoint is first (steering.NewPicker).
-// Before a service is synced (steering.Service.Synced), it and the health name of its zone are answered SERVFAIL.
-func Compile(zones []Zone, services []steering.Service, now time.Time, start uint64) (*Snapshot, error) {
-	s := &Snapshot{
-		zones: make(map[string]*zone, len(zones)), names: make(map[string]*name, 2*len(services)), built: now,
-		services: len(services), endpoints: map[steering.State]int{},
+type kind int
+
+const (
+	empty kind = iota
+	apex
+	nameServer
+	healthName
+	steered
+)
+
+// firm tells that what is known of the name does not hang on the sources of services.
+func (n *node) firm() bool { return n != nil && (n.kind == apex || n.kind == nameServer) }
+
+// compile makes a snapshot of c. What is the same in old, which may be nil, is taken from there; start gives the first
+// turn of a new picker.
+func compile(site string, c Content, old *snapshot, now time.Time, start func() uint64) (*snapshot, error) {
+	s := &snapshot{
+		site: site, synced: c.Synced, made: now, serial: serial(old, now),
+		zones:    make(map[string]*zone, len(c.Zones)),
+		nodes:    make(map[string]*node, 2*len(c.Services)),
+		services: make(map[string]*service, len(c.Services)),
 	}
-	for _, z := range zones {
-		s.addZone(z, now)
-	}
-	for _, service := range services {
-		if err := s.addService(service, start); err != nil {
-			return nil, err
+	for _, z := range c.Zones {
+		if err := s.addZone(z); err != nil {
+			return nil, fmt.Errorf("zone %s: %w", z.Name, err)
 		}
 	}
+	for _, z := range c.Zones {
+		if err := s.fillZone(z); err != nil {
+			return nil, fmt.Errorf("zone %s: %w", z.Name, err)
+		}
+	}
+	for _, sv := range c.Services {
+		if err := s.addService(sv, old, start); err != nil {
+			return nil, fmt.Errorf("service %s: %w", sv.Name, err)
+		}
+	}
+	s.addEmpty()
 	return s, nil
 }
 
-func (s *Snapshot) addZone(z Zone, now time.Time) {
-	compiled := newZone(z, now)
-	s.zones[z.Name] = compiled
-	s.add(compiled, z.Name).addresses = nil
-	health := s.add(compiled, healthLabel+z.Name)
+// serial counts snapshots: the time in seconds, and still one more than before if the clock was set back or two
+// snapshots share a second (RFC 1982 arithmetic wraps).
+func serial(old *snapshot, now time.Time) uint32 {
+	n := uint32(now.Unix())
+	if old != nil && int32(n-old.serial) <= 0 {
+		return old.serial + 1
+	}
+	return n
+}
+
+func (s *snapshot) addZone(z Zone) error {
+	if err := checkName(z.Name); err != nil {
+		return err
+	}
+	if s.zones[z.Name] != nil {
+		return errors.New("is given twice: give it once")
+	}
+	if len(z.NS) == 0 {
+		return errors.New("needs at least one name server: add ns")
+	}
+	c := &zone{name: z.Name, ttl: uint32(z.TTL / time.Second)}
+	negative := min(c.ttl, uint32(negativeTTL/time.Second))
+	mailbox := "hostmaster." + z.Name
+	if z.Name == "." {
+		mailbox = "hostmaster."
+	}
+	c.soa = &dns.SOA{
+		Hdr: header(z.Name, dns.TypeSOA, negative), Ns: z.NS[0].Name, Mbox: mailbox, Serial: s.serial,
+		Refresh: soaRefresh, Retry: soaRetry, Expire: soaExpire, Minttl: negative,
+	}
+	s.zones[z.Name] = c
+	return s.addNode(z.Name, &node{zone: c, kind: apex})
+}
+
+// fillZone adds a zone's name servers and its health name. It needs all zones first.
+func (s *snapshot) fillZone(z Zone) error {
+	c := s.zones[z.Name]
 	for _, ns := range z.NS {
+		if err := checkName(ns.Name); err != nil {
+			return err
+		}
+		c.ns = append(c.ns, &dns.NS{Hdr: header(z.Name, dns.TypeNS, c.ttl), Ns: ns.Name})
 		if len(ns.Addresses) == 0 {
-			continue // outside the zone
+			continue
 		}
-		s.add(compiled, ns.Name).addresses = ns.Addresses
-		health.addresses = append(health.addresses, ns.Addresses...)
-	}
-}
-
-func newZone(z Zone, now time.Time) *zone {
-	ttl, negative := seconds(z.TTL), seconds(min(z.TTL, maxNegativeTTL))
-	compiled := &zone{name: z.Name, ttl: ttl}
-	primary := z.Name
-	if len(z.NS) > 0 {
-		primary = z.NS[0].Name
-	}
-	compiled.soa = &dns.SOA{
-		Hdr: header(z.Name, dns.TypeSOA, ttl), Ns: primary, Mbox: "hostmaster." + z.Name,
-		Serial: uint32(now.Unix()), Refresh: 3600, Retry: 600, Expire: 86400, Minttl: negative,
-	}
-	compiled.negative = dns.Copy(compiled.soa).(*dns.SOA)
-	compiled.negative.Hdr.Ttl = negative
-	for _, ns := range z.NS {
-		compiled.ns = append(compiled.ns, &dns.NS{Hdr: header(z.Name, dns.TypeNS, ttl), Ns: ns.Name})
 		for _, a := range ns.Addresses {
-			compiled.glue = append(compiled.glue, addressRecord(ns.Name, a, ttl))
+			c.glue = append(c.glue, addressRecord(ns.Name, c.ttl, a))
+			if !slices.Contains(c.addresses, a) {
+				c.addresses = append(c.addresses, a)
+			}
+		}
+		if err := s.addNode(ns.Name, &node{zone: c, kind: nameServer, addresses: ns.Addresses}); err != nil {
+			return err
 		}
 	}
-	return compiled
+	health := "health." + z.Name
+	if z.Name == "." {
+		health = "health."
+	}
+	return s.addNode(health, &node{zone: c, kind: healthName})
 }
 
-func (s *Snapshot) addService(service steering.Service, start uint64) error {
-	z := s.zoneOf(service.Name)
-	if z == nil {
-		return fmt.Errorf("service %s: lies in none of the zones", service.Name)
+func (s *snapshot) addService(sv steering.Service, old *snapshot, start func() uint64) error {
+	if err := checkName(sv.Name); err != nil {
+		return err
 	}
-	n := s.add(z, service.Name)
-	if len(n.pickers) > 0 || len(n.addresses) > 0 {
-		return fmt.Errorf("service %s: the name is taken", service.Name)
-	}
-	n.pickers = map[uint16]*steering.Picker{
-		dns.TypeAAAA: steering.NewPicker(service, steering.IPv6, start),
-		dns.TypeA:    steering.NewPicker(service, steering.IPv4, start),
-	}
-	for _, p := range n.pickers {
-		if p.Panic() != "" {
-			s.panics++
+	c := old.reuse(sv)
+	if c == nil {
+		sv.Endpoints = slices.Clone(sv.Endpoints)
+		c = &service{Service: sv}
+		for f := range c.pickers {
+			c.pickers[f] = steering.NewPicker(sv, steering.Family(f), start())
 		}
 	}
-	for _, e := range service.Endpoints {
-		s.endpoints[e.State]++
+	z := s.zoneOf(sv.Name)
+	if z == nil {
+		return errors.New("lies in none of the zones: add its zone, or rename it")
 	}
-	if !service.Synced() {
-		n.unsure = true
-		s.names[healthLabel+z.name].unsure = true
+	for _, e := range sv.Endpoints {
+		if e.State >= 0 && int(e.State) < len(s.states) {
+			s.states[e.State]++
+		}
 	}
+	s.services[sv.Name] = c
+	return s.addNode(sv.Name, &node{zone: z, kind: steered, service: c})
+}
+
+// reuse returns the compiled service when it is exactly sv; s may be nil.
+func (s *snapshot) reuse(sv steering.Service) *service {
+	if s == nil {
+		return nil
+	}
+	c := s.services[sv.Name]
+	if c == nil || c.Policy != sv.Policy || c.Answers != sv.Answers || !slices.Equal(c.Endpoints, sv.Endpoints) {
+		return nil
+	}
+	return c
+}
+
+func (s *snapshot) addNode(name string, n *node) error {
+	if s.nodes[name] != nil {
+		return fmt.Errorf("%s has another meaning already: rename one of the two", name)
+	}
+	if z := s.zoneOf(name); z != n.zone {
+		return fmt.Errorf("%s does not lie in this zone", name)
+	}
+	s.nodes[name] = n
 	return nil
 }
 
-// add makes a name of a zone, and the empty non-terminals between the two (RFC 8020: what has names below it exists).
-func (s *Snapshot) add(z *zone, full string) *name {
-	for at := full; ; at = parent(at) {
-		if s.names[at] == nil {
-			s.names[at] = &name{zone: z}
+// addEmpty adds the empty non-terminals: without them a resolver that asks label by label (RFC 9156) would be told that
+// nothing exists below.
+func (s *snapshot) addEmpty() {
+	missing := make(map[string]*zone)
+	for name, n := range s.nodes {
+		for up := parent(name); n.kind != apex && up != n.zone.name; up = parent(up) {
+			missing[up] = n.zone
 		}
-		if at == z.name {
-			return s.names[full]
+		if above := s.zoneOf(parent(name)); n.kind == apex && name != "." && above != nil {
+			for up := parent(name); up != above.name; up = parent(up) {
+				missing[up] = above
+			}
+		}
+	}
+	for name, z := range missing {
+		if s.nodes[name] == nil {
+			s.nodes[name] = &node{zone: z}
 		}
 	}
 }
 
-// zoneOf returns the closest zone that holds a name (lower case, fully qualified), or nil.
-func (s *Snapshot) zoneOf(full string) *zone {
-	for at := full; ; at = parent(at) {
-		if z := s.zones[at]; z != nil {
+// zoneOf returns the closest zone that name lies in, or nil.
+func (s *snapshot) zoneOf(name string) *zone {
+	for {
+		if z := s.zones[name]; z != nil || name == "." {
 			return z
 		}
-		if at == "." {
-			return nil
-		}
+		name = parent(name)
 	}
 }
 
-// parent cuts the first label off.
-func parent(full string) string {
-	i, end := dns.NextLabel(full, 0)
+// parent returns name without its first label; that of the root is the root.
+func parent(name string) string {
+	i, end := dns.NextLabel(name, 0)
 	if end {
 		return "."
 	}
-	return full[i:]
+	return name[i:]
 }
 
-func header(owner string, rrtype uint16, ttl uint32) dns.RR_Header {
-	return dns.RR_Header{Name: owner, Rrtype: rrtype, Class: dns.ClassINET, Ttl: ttl}
-}
-
-func addressRecord(owner string, a netip.Addr, ttl uint32) dns.RR {
-	if a.Is4() {
-		return &dns.A{Hdr: header(owner, dns.TypeA, ttl), A: a.AsSlice()}
+// checkName refuses what a map of canonical names could never answer.
+func checkName(name string) error {
+	if _, ok := dns.IsDomainName(name); !ok || name != dns.CanonicalName(name) {
+		return fmt.Errorf("%q is not a lower-case, fully qualified domain name", name)
 	}
-	return &dns.AAAA{Hdr: header(owner, dns.TypeAAAA, ttl), AAAA: a.AsSlice()}
-}
-
-func seconds(d time.Duration) uint32 { return uint32(d / time.Second) }
-
-// lower folds a name as RFC 4343 wants it: ASCII only.
-func lower(s string) string {
-	return strings.Map(func(r rune) rune {
-		if 'A' <= r && r <= 'Z' {
-			return r + 'a' - 'A'
-		}
-		return r
-	}, s)
+	return nil
 }

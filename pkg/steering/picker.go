@@ -10,7 +10,7 @@ import (
 type Picker struct {
 	addrs   []netip.Addr
 	answers uint64
-	next    atomic.Uint64 // pick's turn
+	next    atomic.Uint64 // index of the first address of the next answer, modulo the number of addresses
 	reason  string        // of panic; empty: none
 }
 
@@ -32,7 +32,8 @@ func (p *Picker) Pick(dst []netip.Addr) []netip.Addr {
 	if n == 0 {
 		return dst
 	}
-	first := p.next.Add(p.answers) - p.answers
+	// Every answer begins one further: who takes only the first address is spread over all of them, too.
+	first := p.next.Add(1) - 1
 	for i := range p.answers {
 		dst = append(dst, p.addrs[(first+i)%n])
 	}

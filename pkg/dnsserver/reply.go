@@ -1,0 +1,167 @@
+package dnsserver
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+
+	"github.com/miekg/dns"
+)
+
+const (
+	headerSize = 12
+	// udpPayload is what fits into one packet on every path: DNS Flag Day 2020, RFC 9715 section 3.
+	udpPayload = 1232
+)
+
+// proto is the transport of a query.
+type proto int
+
+const (
+	udp proto = iota
+	tcp
+)
+
+// An exchange is what is to be told of one query: either dropped, for a reason, or answered.
+type exchange struct {
+	dropped dropReason
+	qtype   uint16
+	rcode   int
+}
+
+// dropReason tells why a message got no answer.
+type dropReason int
+
+const (
+	answered dropReason = iota
+	notAQuery
+	tooShort
+	noPort
+	broken
+)
+
+// reply makes the answer to one message from the wire, nil when none must be sent. It may use buf for it.
+func (s *snapshot) reply(buf, query []byte, p proto) ([]byte, exchange) {
+	switch {
+	case len(query) < headerSize:
+		return nil, exchange{dropped: tooShort}
+	case query[2]&0x80 != 0:
+		// Answering an answer could go on for ever (RFC 1035 section 7.3).
+		return nil, exchange{dropped: notAQuery}
+	case query[2]>>3&0xf != dns.OpcodeQuery:
+		return bare(query, dns.RcodeNotImplemented)
+	case binary.BigEndian.Uint16(query[4:]) != 1:
+		return bare(query, dns.RcodeFormatError)
+	}
+	q := new(dns.Msg)
+	if err := q.Unpack(query); err != nil || len(q.Question) != 1 {
+		return bare(query, dns.RcodeFormatError)
+	}
+	opt, ok := onlyOption(q)
+	if !ok {
+		return bare(query, dns.RcodeFormatError)
+	}
+	m := s.message(q, opt, limit(opt, p))
+	x := exchange{qtype: q.Question[0].Qtype, rcode: m.Rcode}
+	out, err := m.PackBuffer(buf)
+	if err != nil {
+		return bare(query, dns.RcodeServerFailure)
+	}
+	return out, x
+}
+
+// bare answers with nothing but a header, to what could not or should not be read.
+func bare(query []byte, rcode int) ([]byte, exchange) {
+	out := make([]byte, headerSize)
+	copy(out, query[:2])
+	out[2] = 0x80 | query[2]&0x79 // QR, and the query's opcode and RD
+	out[3] = byte(rcode)
+	return out, exchange{rcode: rcode}
+}
+
+// onlyOption returns the query's OPT record, nil when it has none. Two are a format error, as is one that is not the
+// root's (RFC 6891 section 6.1.1).
+func onlyOption(q *dns.Msg) (opt *dns.OPT, ok bool) {
+	for _, rr := range q.Extra {
+		if o, is := rr.(*dns.OPT); is {
+			if opt != nil || o.Hdr.Name != "." {
+				return nil, false
+			}
+			opt = o
+		}
+	}
+	return opt, true
+}
+
+// limit returns how long the answer may be.
+func limit(opt *dns.OPT, p proto) int {
+	switch {
+	case p == tcp:
+		return dns.MaxMsgSize
+	case opt == nil:
+		return dns.MinMsgSize
+	default:
+		return min(max(int(opt.UDPSize()), dns.MinMsgSize), udpPayload)
+	}
+}
+
+// message answers a well-formed query.
+func (s *snapshot) message(q *dns.Msg, opt *dns.OPT, limit int) *dns.Msg {
+	m := &dns.Msg{Question: q.Question, Compress: true}
+	m.Id, m.Response, m.RecursionDesired = q.Id, true, q.RecursionDesired
+	if opt == nil {
+		s.answer(m)
+		return fit(m, limit)
+	}
+	o := &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}}
+	o.SetUDPSize(udpPayload)
+	if opt.Do() {
+		o.SetDo()
+	}
+	if wantsNSID(opt) {
+		o.Option = append(o.Option, &dns.EDNS0_NSID{Code: dns.EDNS0NSID, Nsid: hex.EncodeToString([]byte(s.site))})
+	}
+	if opt.Version() != 0 {
+		m.Rcode = dns.RcodeBadVers
+	} else if why := s.answer(m); why != nil {
+		o.Option = append(o.Option, why)
+	}
+	// Glue is shared by all answers: it must not be appended to.
+	m.Extra = append(m.Extra[:len(m.Extra):len(m.Extra)], o)
+	return fit(m, limit)
+}
+
+// wantsNSID tells whether the client asks who answers (RFC 5001).
+func wantsNSID(opt *dns.OPT) bool {
+	for _, o := range opt.Option {
+		if o.Option() == dns.EDNS0NSID {
+			return true
+		}
+	}
+	return false
+}
+
+// fit leaves out what is not needed and then cuts, with TC set, until m has at most limit octets.
+func fit(m *dns.Msg, limit int) *dns.Msg {
+	if m.Len() <= limit {
+		return m
+	}
+	opt := m.IsEdns0()
+	m.Extra = nil // glue that does not fit is not a truncation (RFC 9471 speaks of referrals only)
+	if opt != nil {
+		m.Extra = []dns.RR{opt}
+		silence(opt)
+	}
+	if m.Len() > limit {
+		m.Truncate(limit)
+	}
+	return m
+}
+
+// silence leaves out the texts of extended errors; their codes stay.
+func silence(opt *dns.OPT) {
+	for _, o := range opt.Option {
+		if ede, ok := o.(*dns.EDNS0_EDE); ok {
+			ede.ExtraText = ""
+		}
+	}
+}

@@ -1,0 +1,61 @@
+package dnsserver
+
+import (
+	"context"
+	"net/netip"
+	"runtime/debug"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// longAgo is a deadline that has passed: it ends a read that waits.
+var longAgo = time.Unix(1, 0)
+
+// Run answers until ctx is done; it then finishes what it has read, closes the sockets, and returns nil. It may be
+// called once, after the first Set.
+func (s *Server) Run(ctx context.Context) error {
+	defer s.sockets.Close()
+	if s.current.Load() == nil {
+		return errNoContent
+	}
+	s.log.Info("serving", "addresses", s.sockets.Addrs())
+	g, ctx := errgroup.WithContext(ctx)
+	for _, sock := range s.sockets.udp {
+		g.Go(func() error { return s.serveUDP(ctx, sock) })
+	}
+	for _, l := range s.sockets.tcp {
+		g.Go(func() error { return s.serveTCP(ctx, l) })
+	}
+	return g.Wait()
+}
+
+// handle answers one message and counts it. No query may take an anycast service down at every site in turn: one that
+// makes the code below panic is dropped, counted, and logged the first time.
+func (s *Server) handle(buf, query []byte, p proto, client netip.Addr) (out []byte) {
+	start := time.Now()
+	defer func() {
+		if v := recover(); v != nil {
+			out = nil
+			s.metrics.drop(broken)
+			s.odd.Do(func() {
+				s.log.Error("a query made the server panic: please report", "query", query, "panic", v, "stack", string(debug.Stack()))
+			})
+		}
+	}()
+	out, x := s.current.Load().reply(buf, query, p)
+	s.metrics.count(x, p, client, time.Since(start))
+	return out
+}
+
+// pause waits after an error that may pass, such as too many open files; false: ctx is done.
+func pause(ctx context.Context) bool {
+	t := time.NewTimer(50 * time.Millisecond)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}

@@ -1,0 +1,123 @@
+package dnsserver
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Limits of TCP (RFC 7766 section 6.2.3 leaves them to the server, and lets it be short when it is busy).
+const (
+	maxConns     = 1024             // at the same time, over all addresses
+	idleTimeout  = 10 * time.Second // between the queries of a connection
+	busyTimeout  = time.Second      // the same when half of maxConns are taken
+	queryTimeout = 2 * time.Second  // for the rest of a query that has begun
+	replyTimeout = 2 * time.Second  // for the client to take a reply
+)
+
+// serveTCP accepts connections while there are slots; the rest wait in the kernel's queue.
+func (s *Server) serveTCP(ctx context.Context, l *net.TCPListener) error {
+	defer context.AfterFunc(ctx, func() { _ = l.SetDeadline(longAgo) })()
+	var conns sync.WaitGroup
+	defer conns.Wait()
+	for s.takeSlot(ctx) {
+		c, err := l.AcceptTCP()
+		if err != nil {
+			<-s.slots
+			if ctx.Err() != nil {
+				return nil
+			}
+			s.log.Warn("cannot accept connections", "address", l.Addr(), "err", err)
+			if !pause(ctx) {
+				return nil
+			}
+			continue
+		}
+		conns.Go(func() {
+			defer func() { <-s.slots }()
+			s.serveConn(ctx, c)
+		})
+	}
+	return nil
+}
+
+// takeSlot waits for one; false: ctx is done.
+func (s *Server) takeSlot(ctx context.Context) bool {
+	select {
+	case s.slots <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// serveConn answers the queries of one connection in their order until the client, a timeout or ctx ends it.
+func (s *Server) serveConn(ctx context.Context, c *net.TCPConn) {
+	defer c.Close()
+	defer context.AfterFunc(ctx, func() { _ = c.SetReadDeadline(longAgo) })()
+	s.metrics.connections.Inc()
+	defer s.metrics.connections.Dec()
+	client := c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr()
+	in := bufio.NewReader(c)
+	for {
+		query, err := readQuery(ctx, c, in, s.patience())
+		if err != nil {
+			return
+		}
+		if err := s.answerTCP(c, query, client); err != nil {
+			return
+		}
+	}
+}
+
+// patience is how long a connection may be idle now.
+func (s *Server) patience() time.Duration {
+	if len(s.slots) > cap(s.slots)/2 {
+		return busyTimeout
+	}
+	return idleTimeout
+}
+
+func readQuery(ctx context.Context, c net.Conn, in io.Reader, idle time.Duration) ([]byte, error) {
+	var length [2]byte
+	if err := readFull(ctx, c, in, length[:], idle); err != nil {
+		return nil, err
+	}
+	query := make([]byte, binary.BigEndian.Uint16(length[:]))
+	return query, readFull(ctx, c, in, query, queryTimeout)
+}
+
+// readFull reads within timeout, or until ctx is done: that is asked after the deadline was moved, because the end of
+// ctx moves it too.
+func readFull(ctx context.Context, c net.Conn, in io.Reader, b []byte, timeout time.Duration) error {
+	if err := c.SetReadDeadline(time.Now().Add(timeout)); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	_, err := io.ReadFull(in, b)
+	return err
+}
+
+func (s *Server) answerTCP(c net.Conn, query []byte, client netip.Addr) error {
+	reply := s.handle(nil, query, tcp, client)
+	if reply == nil {
+		return io.ErrUnexpectedEOF // who does not send queries has no use for the connection
+	}
+	if err := c.SetWriteDeadline(time.Now().Add(replyTimeout)); err != nil {
+		return err
+	}
+	// One segment: some clients stumble over a length that comes alone (RFC 7766 section 8).
+	out := binary.BigEndian.AppendUint16(make([]byte, 0, 2+len(reply)), uint16(len(reply)))
+	_, err := c.Write(append(out, reply...))
+	if err != nil {
+		s.metrics.writeErrors.Inc()
+	}
+	return err
+}
