@@ -240,8 +240,25 @@ func (r *Responder) serveTCP(ctx context.Context, l *net.TCPListener) error {
 		case err != nil:
 			return fmt.Errorf("tcp %s: %w", l.Addr(), plain(err))
 		default:
-			conns.Go(func() { r.serveConn(ctx, conn) })
+			r.admit(conn, func() {
+				conns.Go(func() {
+					defer func() { <-r.conns }()
+					r.serveConn(ctx, conn)
+				})
+			})
 		}
+	}
+}
+
+// admit serves a connection where there is room for one more, and closes it at once where there is not: a full backlog
+// would leave its client waiting.
+func (r *Responder) admit(conn *net.TCPConn, serve func()) {
+	select {
+	case r.conns <- struct{}{}:
+		serve()
+	default:
+		r.cfg.Log.Debug("too many connections", "from", conn.RemoteAddr())
+		_ = conn.Close()
 	}
 }
 
@@ -268,13 +285,6 @@ func pause(ctx context.Context, d time.Duration) bool {
 // serveConn answers one connection until it ends, sends anything but requests, idles too long, or ctx is done.
 func (r *Responder) serveConn(ctx context.Context, conn *net.TCPConn) {
 	defer conn.Close()
-	select {
-	case r.conns <- struct{}{}:
-		defer func() { <-r.conns }()
-	default:
-		r.cfg.Log.Debug("too many connections", "from", conn.RemoteAddr())
-		return
-	}
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	var p Packet
 	buf := make([]byte, Size)
