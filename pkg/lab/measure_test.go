@@ -16,6 +16,7 @@ func TestRoutesBetween(t *testing.T) {
 		{node: "r1", at: 5, to: host},
 		{node: "r2", at: 7, to: netip.MustParsePrefix("2001:db8:53::53/128")},
 		{node: "r0", at: 12, to: netip.MustParsePrefix("2001:db8:80::/48")},
+		{node: "r1", at: 18, to: host}, // learns of the new way from r0
 		{node: "r0", at: 30, to: host},
 	}}
 	tests := []struct {
@@ -24,8 +25,8 @@ func TestRoutesBetween(t *testing.T) {
 		first, last string
 	}{
 		{"all of the failover", 0, 20, "r1", "r0"},
-		{"what came before is not the fault's", 5, 20, "r0", "r0"},
-		{"nothing", 12, 20, "", ""},
+		{"what came before is not the fault's", 5, 17, "r0", "r0"},
+		{"nothing", 12, 17, "", ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -1,9 +1,11 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"github.com/vishvananda/netlink"
@@ -52,20 +54,22 @@ func (w *routeWatch) follow(node string, updates <-chan netlink.RouteUpdate) {
 	}
 }
 
-// between returns the first and the last change of a route to addr in (from, to].
+// between returns when the first router changed its route to addr in (from, to], and when the last one did so for its
+// first time: a router that diverts the clients does it once, while those behind it may learn of the new way again later.
 func (w *routeWatch) between(addr netip.Addr, from, to int64) (first, last routeChange) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, c := range w.changes {
-		if c.at <= from || c.at > to || !c.to.Contains(addr) {
+	seen := map[string]bool{}
+	for _, c := range slices.SortedFunc(slices.Values(w.changes), byTime) {
+		if c.at <= from || c.at > to || seen[c.node] || !c.to.Contains(addr) {
 			continue
 		}
-		if first.node == "" || c.at < first.at {
+		if len(seen) == 0 {
 			first = c
 		}
-		if c.at > last.at {
-			last = c
-		}
+		seen[c.node], last = true, c
 	}
 	return first, last
 }
+
+func byTime(a, b routeChange) int { return cmp.Compare(a.at, b.at) }
