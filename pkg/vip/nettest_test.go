@@ -68,7 +68,7 @@ func newAddresses(t *testing.T, dev string) *Addresses {
 
 func set(t *testing.T, a *Addresses, wanted ...netip.Prefix) {
 	t.Helper()
-	if err := a.Set(t.Context(), wanted...); err != nil && t.Context().Err() == nil {
+	if err := a.Set(t.Context(), wanted...); err != nil {
 		t.Fatalf("Set(%v): %v", wanted, err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -18,6 +19,9 @@ import (
 // mark is the address protocol (IFA_PROTO) that tells our addresses from all others, also after the process that added
 // them is gone. The kernel itself uses 1 to 3, the rest is free; "ip address show" prints it as "proto 0xae".
 const mark = 0xae
+
+// settleTimeout bounds the wait for a work queue of the kernel, which takes microseconds on an idle machine.
+const settleTimeout = 5 * time.Second
 
 // Addresses are the service addresses on one interface. Safe for concurrent use.
 type Addresses struct {
@@ -111,7 +115,34 @@ func (a *Addresses) Set(ctx context.Context, wanted ...netip.Prefix) error {
 	a.tellForeign(p.foreign)
 	added, err := a.add(ctx, link.Index, p.add)
 	err = errors.Join(err, a.remove(ctx, link.Index, p.remove))
-	return errors.Join(err, a.verify(link, wanted, added, err == nil))
+	err = errors.Join(err, a.verify(link, wanted, added, err == nil))
+	if link.Flags&net.FlagUp != 0 {
+		err = errors.Join(err, a.settle(ctx, added))
+	}
+	return err
+}
+
+// settle waits until the kernel delivers to the IPv6 addresses that were added: it lists them at once, but inserts their
+// local routes a moment later, from a work queue. Until then a packet to such an address finds no way.
+func (a *Addresses) settle(ctx context.Context, added []netip.Prefix) error {
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	for _, p := range added {
+		for p.Addr().Is6() && !delivered(p.Addr()) {
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("vip: %v was added to %s but has no local route: %w", p, a.iface, ctx.Err())
+			case <-time.After(time.Millisecond):
+			}
+		}
+	}
+	return nil
+}
+
+// delivered tells whether the kernel takes packets to addr for its own.
+func delivered(addr netip.Addr) bool {
+	routes, err := netlink.RouteGet(addr.AsSlice())
+	return err == nil && len(routes) > 0 && routes[0].Type == unix.RTN_LOCAL
 }
 
 // add adds all that can be added and returns what it added.

@@ -130,7 +130,7 @@ func TestSomebodyElseRemovesOurs(t *testing.T) {
 func TestLoopback(t *testing.T) {
 	nettest.Need(t)
 	a := newAddresses(t, "lo")
-	t.Cleanup(func() { set(t, a) })
+	t.Cleanup(func() { _ = a.Set(context.Background()) })
 	before := all(t, "lo")
 	for _, vip := range []string{"2001:db8:53::53", "192.0.2.53"} {
 		p := prefix(netip.PrefixFrom(netip.MustParseAddr(vip), netip.MustParseAddr(vip).BitLen()).String())
