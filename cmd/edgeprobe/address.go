@@ -13,8 +13,8 @@ func parseAddress(item, text string, port uint16) (netip.AddrPort, error) {
 		return a, nil
 	}
 	bare := text
-	if inner, ok := strings.CutPrefix(text, "["); ok {
-		bare = strings.TrimSuffix(inner, "]")
+	if strings.HasPrefix(text, "[") && strings.HasSuffix(text, "]") {
+		bare = text[1 : len(text)-1]
 	}
 	a, err := netip.ParseAddr(bare)
 	switch {

@@ -14,7 +14,7 @@ import (
 // The interface is cleared, so that routing chooses it: the way back need not be the way here. Link-local addresses
 // mean nothing without theirs and keep it.
 func replySource(oob []byte) []byte {
-	for rest := oob; len(rest) > 0; {
+	for rest := oob; len(rest) >= unix.SizeofCmsghdr; {
 		head, data, tail, err := unix.ParseOneSocketControlMessage(rest)
 		if err != nil {
 			return nil

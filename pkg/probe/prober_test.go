@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -80,8 +81,7 @@ func TestProberSeesSiteChange(t *testing.T) {
 			case "sitemec-1":
 				stopFirst()
 			case "outagestartmec-1":
-				_, stop := start(t, ResponderConfig{Site: "mec-2", Listen: first.Addrs()})
-				defer stop()
+				start(t, ResponderConfig{Site: "mec-2", Listen: first.Addrs()})
 			case "sitemec-2":
 				cancel()
 			}
@@ -205,10 +205,10 @@ func serveDNS(t *testing.T, handle func(query *dns.Msg) *dns.Msg) netip.AddrPort
 
 func TestProberByDNS(t *testing.T) {
 	nettest.Need(t)
-	n := 0
+	var n atomic.Int64
 	target := serveDNS(t, func(m *dns.Msg) *dns.Msg {
 		r := dnsResponse(t, pack(t, m), "mec-1")
-		switch n++; n % 10 {
+		switch n.Add(1) % 10 {
 		case 3:
 			r.Rcode, r.Answer = dns.RcodeServerFailure, nil
 		case 4:

@@ -176,7 +176,7 @@ func (s *socket) receive(buf []byte) (n int, stamp time.Time, err error) {
 
 // timestamp finds SCM_TIMESTAMPNS in control messages; the zero time without it.
 func timestamp(oob []byte) time.Time {
-	for len(oob) > 0 {
+	for len(oob) >= unix.SizeofCmsghdr {
 		head, data, rest, err := unix.ParseOneSocketControlMessage(oob)
 		if err != nil {
 			break
@@ -209,7 +209,7 @@ func (s *socket) drain() {
 // icmpError returns the error in the control messages of an error queue (struct sock_extended_err begins with the
 // errno).
 func icmpError(oob []byte) error {
-	for len(oob) > 0 {
+	for len(oob) >= unix.SizeofCmsghdr {
 		head, data, rest, err := unix.ParseOneSocketControlMessage(oob)
 		if err != nil {
 			return nil
