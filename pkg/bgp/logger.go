@@ -4,7 +4,9 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/osrg/gobgp/v4/pkg/packet/bgp"
 )
@@ -15,11 +17,15 @@ import (
 // The tests fail when a new version of GoBGP changes the message.
 const sentUpdate = "sent update"
 
+// receivedNotification is the message for a NOTIFICATION; a Cease may tell why in words (RFC 9003).
+const receivedNotification = "received notification"
+
 // gobgpHandler is a slog.Handler that passes GoBGP's log on, one level lower than GoBGP says (what is a warning to a
 // router's operator is a detail here: the speaker logs sessions itself), and hands every written UPDATE to onSent.
 type gobgpHandler struct {
 	next   slog.Handler
 	onSent func(at time.Time, neighbor netip.Addr, announced, withdrawn []netip.Prefix)
+	onText func(neighbor netip.Addr, communication string)
 	peer   netip.Addr // from the attribute "Key" of a neighbor's logger
 }
 
@@ -32,6 +38,9 @@ func (h *gobgpHandler) Handle(ctx context.Context, r slog.Record) error {
 			h.onSent(r.Time, h.peer, announced, withdrawn)
 		}
 		return nil
+	}
+	if r.Message == receivedNotification && h.peer.IsValid() {
+		h.onText(h.peer, communication(r))
 	}
 	r.Level -= 4
 	if !h.next.Enabled(ctx, r.Level) {
@@ -55,6 +64,24 @@ func (h *gobgpHandler) WithGroup(name string) slog.Handler {
 	n := *h
 	n.next = h.next.WithGroup(name)
 	return &n
+}
+
+// communication returns what the sender of a Cease said, made safe for a log line; "" when nothing.
+func communication(r slog.Record) (text string) {
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == "Communicated-Reason" {
+			text = strings.Map(printable, strings.ToValidUTF8(a.Value.String(), "?"))
+		}
+		return true
+	})
+	return text
+}
+
+func printable(r rune) rune {
+	if !unicode.IsPrint(r) {
+		return '?'
+	}
+	return r
 }
 
 // updateOf reads the attributes of a sentUpdate record.

@@ -40,6 +40,8 @@ type Speaker struct {
 	started bool
 	status  map[netip.Addr]*NeighborStatus
 	policy  map[netip.Addr]bool   // whether the export policy is to let IPv4 out to this IPv6 neighbor; not yet done
+	said    map[netip.Addr]string // by the neighbor's Cease; not yet in its status
+	closing bool                  // sessions end because the speaker stops
 	ended   []netip.Addr          // sessions that were lost; not yet replaced
 	base    map[netip.Addr]uint64 // UPDATEs received in sessions that were replaced
 }
@@ -61,6 +63,7 @@ func NewSpeaker(cfg Config, log *slog.Logger) (*Speaker, error) {
 		applied: make(map[netip.Prefix]bool),
 		status:  make(map[netip.Addr]*NeighborStatus),
 		policy:  make(map[netip.Addr]bool),
+		said:    make(map[netip.Addr]string),
 		base:    make(map[netip.Addr]uint64),
 		allowed: make(map[netip.Prefix]bool),
 		sent:    make(map[netip.Addr]*atomic.Uint64),
@@ -88,7 +91,7 @@ func (s *Speaker) Run(ctx context.Context) error {
 		routerID, source = machineRouterID()
 		s.log.Info("bgp router id derived", "router_id", routerID, "from", source)
 	}
-	handler := &gobgpHandler{next: s.log.Handler(), onSent: s.onSent}
+	handler := &gobgpHandler{next: s.log.Handler(), onSent: s.onSent, onText: s.onText}
 	gobgp, err := startGoBGP(ctx, s.config, routerID, slog.New(handler))
 	if err != nil {
 		return err
@@ -136,6 +139,9 @@ func (s *Speaker) stop(gobgp *server.BgpServer, stopWatching context.CancelFunc)
 	s.apply.Lock()
 	s.server = nil
 	s.apply.Unlock()
+	s.mu.Lock()
+	s.closing = true
+	s.mu.Unlock()
 	request := &api.DisablePeerRequest{Communication: "anyedge: the agent stops"}
 	if err := gobgp.DisablePeer(context.Background(), request); err != nil {
 		s.log.Warn("bgp sessions not closed with a reason", "error", err)

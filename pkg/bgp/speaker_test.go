@@ -291,7 +291,7 @@ func TestSessionComesBack(t *testing.T) {
 	got.next(t, written(g))
 	peer.WaitFor(vip6, vip4)
 	n := s.Neighbors()[0]
-	if !strings.Contains(n.Reason, "administrative reset") {
+	if !strings.Contains(n.Reason, "administrative reset") || !strings.HasSuffix(n.Reason, ": bgptest") {
 		t.Errorf("reason %q, want what the peer's Cease told", n.Reason)
 	}
 	if !n.Established || n.State != "established" || !n.ExtendedNextHop || len(n.NotCarried) != 0 ||

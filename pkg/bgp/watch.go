@@ -18,6 +18,13 @@ func (s *Speaker) onSent(at time.Time, neighbor netip.Addr, announced, withdrawn
 	}
 }
 
+// onText is called by GoBGP's receiving goroutine of one neighbor, before the event that the session is lost.
+func (s *Speaker) onText(neighbor netip.Addr, communication string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.said[neighbor] = communication
+}
+
 // onPeer is called by GoBGP's watcher, one event after the other.
 func (s *Speaker) onPeer(ev *apiutil.WatchEventMessage_PeerEvent, at time.Time) {
 	state := ev.Peer.State
@@ -58,9 +65,23 @@ func (s *Speaker) noteState(addr netip.Addr, at time.Time, peer apiutil.Peer) (w
 		st.Families, st.ExtendedNextHop = n.families(), n.extended
 	case wasUp && !st.Established:
 		st.Families, st.ExtendedNextHop, st.NotCarried = nil, false, nil
-		st.Reason = peer.State.DisconnectMessage
+		st.Reason = s.reason(addr, peer.State.DisconnectMessage)
 	}
 	return wasUp, true
+}
+
+// reason is called with s.mu held.
+func (s *Speaker) reason(addr netip.Addr, event string) string {
+	said := s.said[addr]
+	delete(s.said, addr)
+	switch {
+	case s.closing:
+		return "closed by this speaker, which stops"
+	case said != "":
+		return event + ": " + said
+	default:
+		return event
+	}
 }
 
 func (s *Speaker) sessionUp(addr netip.Addr, at time.Time) {
@@ -83,7 +104,7 @@ func (s *Speaker) sessionUp(addr netip.Addr, at time.Time) {
 
 func (s *Speaker) sessionDown(addr netip.Addr) {
 	s.mu.Lock()
-	reason := s.status[addr].Reason
+	reason, closing := s.status[addr].Reason, s.closing
 	if addr.Is6() {
 		s.policy[addr] = false
 	}
@@ -91,6 +112,10 @@ func (s *Speaker) sessionDown(addr netip.Addr) {
 	s.mu.Unlock()
 	s.ledger.lost(addr)
 	s.metrics.down(addr)
+	if closing {
+		s.log.Info("bgp session closed", "neighbor", addr)
+		return
+	}
 	s.log.Warn("bgp session lost", "neighbor", addr, "reason", reason)
 }
 

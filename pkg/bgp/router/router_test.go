@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -226,6 +227,10 @@ func TestRouter(t *testing.T) {
 	join(r0, s1)
 	join(r0, s2)
 	join(r0, r1)
+	stale := &netlink.Route{Dst: network(t, "2001:db8:dead::/48"), Type: unix.RTN_UNREACHABLE, Protocol: unix.RTPROT_BGP}
+	if err := r0.net.RouteAdd(stale); err != nil {
+		t.Fatal(err)
+	}
 	run(s1, s2, r0, r1)
 	s1.command(vip6 + " " + vip4)
 	s2.command(vip6 + " " + vip4)
@@ -242,6 +247,8 @@ func TestRouter(t *testing.T) {
 	if _, there := r1.routes()["2001:db8:3::/64"]; there {
 		t.Error("r1 routes its own connected prefix by BGP")
 	}
+
+	r0.waitRoute("2001:db8:dead::/48", "")
 
 	s1.command(vip4)
 	t.Logf("withdrawn: ECMP set smaller after %v", r0.waitRoute(vip6, "2001:db8:2::10"))
@@ -268,7 +275,21 @@ func TestRouter(t *testing.T) {
 		t.Fatal(err)
 	}
 	r1.waitRoute("198.51.100.0/24", "")
+	up(t, r1, "r0")
+	r1.waitRoute("198.51.100.0/24", "2001:db8:3::1")
 	r1.stop()
+	if left := r1.routes(); len(left) > 0 {
+		t.Errorf("the router left %v in the kernel", left)
+	}
+}
+
+func network(t *testing.T, s string) *net.IPNet {
+	t.Helper()
+	_, n, err := net.ParseCIDR(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 func link(t *testing.T, n *node, name string) netlink.Link {

@@ -21,7 +21,7 @@ import (
 const (
 	defaultHoldTime = 9 * time.Second
 	minHoldTime     = 3 * time.Second
-	retryInterval   = 50 * time.Millisecond // of routes that the kernel refused
+	retryInterval   = 50 * time.Millisecond // of routes that the kernel refused; long enough for a session to be established in full
 )
 
 // A Router is one eBGP router. Because GoBGP keeps settings in package variables, only one may run in a process.
@@ -37,9 +37,10 @@ type Router struct {
 	originated []netip.Prefix
 	peers      map[netip.Addr]bool // neighbors that GoBGP has
 
-	mu   sync.Mutex // guards all below
-	up   map[netip.Addr]bool
-	lost map[netip.Addr]bool // neighbors whose session ended by itself
+	mu    sync.Mutex // guards all below
+	up    map[netip.Addr]bool
+	lost  map[netip.Addr]bool // neighbors whose session ended by itself
+	young map[netip.Addr]bool // neighbors whose session was just established
 }
 
 // New checks the configuration; it starts nothing.
@@ -53,7 +54,7 @@ func New(cfg Config, log *slog.Logger) (*Router, error) {
 	cfg.Neighbors, cfg.Prefixes = slices.Clone(cfg.Neighbors), slices.Clone(cfg.Prefixes)
 	return &Router{
 		config: cfg, log: log, kick: make(chan struct{}, 1),
-		peers: make(map[netip.Addr]bool), up: make(map[netip.Addr]bool), lost: make(map[netip.Addr]bool),
+		peers: make(map[netip.Addr]bool), up: make(map[netip.Addr]bool), lost: make(map[netip.Addr]bool), young: make(map[netip.Addr]bool),
 	}, nil
 }
 
@@ -166,6 +167,7 @@ func (r *Router) control(ctx context.Context, e events) error {
 			timer.Reset(retryInterval)
 			continue
 		case <-timer.C:
+			r.sendAgain(ctx)
 			if r.fib.retry() {
 				timer.Reset(retryInterval)
 			}
@@ -237,6 +239,7 @@ func (r *Router) drop(ctx context.Context, n Neighbor, why string) {
 	wasUp := r.up[n.Address]
 	delete(r.up, n.Address)
 	delete(r.lost, n.Address)
+	delete(r.young, n.Address)
 	r.mu.Unlock()
 	if err := r.server.DeletePeer(ctx, &api.DeletePeerRequest{Address: n.Address.String()}); err != nil {
 		r.log.Warn("session not ended", "neighbor", n.Address, "error", err)
@@ -260,6 +263,21 @@ func (r *Router) revive(ctx context.Context) {
 		_, own := linkOf(r.links, n.Address)
 		if err := r.add(ctx, n, own); err != nil {
 			r.log.Warn("session not revived", "error", err)
+		}
+	}
+}
+
+// sendAgain gives young sessions all routes once more: GoBGP loses a path that comes between the first table of a new
+// session and the moment when the session counts as established.
+func (r *Router) sendAgain(ctx context.Context) {
+	r.mu.Lock()
+	young := r.young
+	r.young = make(map[netip.Addr]bool)
+	r.mu.Unlock()
+	for n := range young {
+		request := &api.ResetPeerRequest{Address: n.String(), Soft: true, Direction: api.ResetPeerRequest_DIRECTION_OUT}
+		if err := r.server.ResetPeer(ctx, request); err != nil {
+			r.log.Warn("routes not sent again", "neighbor", n, "error", err)
 		}
 	}
 }
@@ -330,7 +348,9 @@ func (r *Router) onPeer(ev *apiutil.WatchEventMessage_PeerEvent, _ time.Time) {
 	switch was := r.up[st.NeighborAddress]; {
 	case up && !was:
 		r.up[st.NeighborAddress] = true
+		r.young[st.NeighborAddress] = true
 		r.log.Info("bgp session established", "neighbor", st.NeighborAddress)
+		r.wake()
 	case was && !up:
 		delete(r.up, st.NeighborAddress)
 		r.lost[st.NeighborAddress] = true
