@@ -420,3 +420,18 @@ func report(b *testing.B, name string, d []time.Duration) {
 	b.ReportMetric(float64(d[len(d)/2].Microseconds()), name+"-us/median")
 	b.ReportMetric(float64(d[len(d)-1].Microseconds()), name+"-us/max")
 }
+
+// BenchmarkBound is the cost of one look at the socket table that finds nothing, the dearest kind.
+func BenchmarkBound(b *testing.B) {
+	nettest.Need(b)
+	for _, network := range []string{"udp", "tcp"} {
+		b.Run(network, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := (sockDiag{}).bound(Listener{Network: network, Port: 5312}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -11,11 +11,18 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/anyedge/anyedge/internal/nettest"
 )
 
 func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
+
+// hostPrefix returns the /32 or /128 of an address.
+func hostPrefix(s string) netip.Prefix {
+	addr := netip.MustParseAddr(s)
+	return netip.PrefixFrom(addr, addr.BitLen())
+}
 
 // newLink makes an interface that is up and has no address, not even a link-local one; its other end is peer.
 func newLink(t *testing.T) (name, peer string) {
@@ -128,9 +135,21 @@ func addForeign(t *testing.T, dev, addr string) {
 	t.Helper()
 	link, err := netlink.LinkByName(dev)
 	if err == nil {
-		err = netlink.AddrAdd(link, &netlink.Addr{IPNet: ipNet(addr)})
+		// No duplicate detection: an address under it cannot be a source yet.
+		err = netlink.AddrAdd(link, &netlink.Addr{IPNet: ipNet(addr), Flags: unix.IFA_F_NODAD})
 	}
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+func deleteForeign(t *testing.T, dev, addr string) {
+	t.Helper()
+	link, err := netlink.LinkByName(dev)
+	if err == nil {
+		err = netlink.AddrDel(link, &netlink.Addr{IPNet: ipNet(addr)})
+	}
+	if err != nil {
+		t.Error(err)
 	}
 }

@@ -119,10 +119,7 @@ func TestSomebodyElseRemovesOurs(t *testing.T) {
 	a := newAddresses(t, dev)
 	vip := prefix("2001:db8:53::53/128")
 	set(t, a, vip)
-	link, _ := netlink.LinkByName(dev)
-	if err := netlink.AddrDel(link, &netlink.Addr{IPNet: ipNet(vip.String())}); err != nil {
-		t.Fatal(err)
-	}
+	deleteForeign(t, dev, vip.String())
 	set(t, a, vip)
 	wantOurs(t, a, vip)
 }
@@ -133,8 +130,7 @@ func TestLoopback(t *testing.T) {
 	t.Cleanup(func() { _ = a.Set(context.Background()) })
 	before := all(t, "lo")
 	for _, vip := range []string{"2001:db8:53::53", "192.0.2.53"} {
-		p := prefix(netip.PrefixFrom(netip.MustParseAddr(vip), netip.MustParseAddr(vip).BitLen()).String())
-		set(t, a, p)
+		set(t, a, hostPrefix(vip))
 		l, err := net.Listen("tcp", net.JoinHostPort(vip, "0"))
 		if err != nil {
 			t.Fatalf("bind to %s: %v", vip, err)
