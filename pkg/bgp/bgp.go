@@ -23,20 +23,22 @@ type Advertisement struct {
 // Config is what a Speaker needs.
 type Config struct {
 	ASN        uint32
-	RouterID   netip.Addr // IPv4; zero: derived from the machine
-	ListenPort int        // -1: dial only
-	HoldTime   time.Duration
+	RouterID   netip.Addr    // IPv4; zero: derived from the machine
+	ListenPort int           // 1 to 65535 on all addresses; 0 or -1: dial only
+	HoldTime   time.Duration // whole seconds, at least 3 s; zero: 9 s; keepalives are sent every third of it
 	Neighbors  []Neighbor
 	Allowed    []netip.Prefix // nothing else is ever exported, whatever Set is asked for
 	OnReport   func(Report)   // called from the speaker's own goroutine; must not block; may be nil
 }
 
-// A Report tells when the UPDATEs of one Set had been written to one neighbor's socket, or why not.
+// A Report tells when the UPDATEs of one Set had been written to one neighbor's socket, or why not. A generation ends
+// with one Report without Err for every neighbor that has a session, also when the session came later; what cannot be
+// announced now, or was not written within a second, is told before by Reports with Err.
 type Report struct {
 	Generation uint64 // what Set returned
 	Neighbor   netip.Addr
-	Written    time.Time
-	Err        error
+	Written    time.Time // with the monotonic clock; zero with Err
+	Err        error     // for people: names the neighbor, the prefixes and the remedy
 }
 
 // NeighborStatus is one session for people and metrics.

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/vishvananda/netlink"
+	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
 	"github.com/anyedge/anyedge/internal/nettest"
@@ -51,7 +52,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	nettest.Main(func() { os.Exit(m.Run()) })
+	nettest.Main(func() { goleak.VerifyTestMain(m) })
 }
 
 func runChild(spec string) error {

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/osrg/gobgp/v4/api"
 	"github.com/osrg/gobgp/v4/pkg/apiutil"
 	"github.com/osrg/gobgp/v4/pkg/packet/bgp"
 	"github.com/osrg/gobgp/v4/pkg/server"
@@ -18,11 +17,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const (
-	defaultHoldTime = 9 * time.Second
-	minHoldTime     = 3 * time.Second
-	retryInterval   = 50 * time.Millisecond // of routes that the kernel refused; long enough for a session to be established in full
-)
+// retryInterval is the time between tries of routes that the kernel refused; it is also long enough for a session to be
+// established in full.
+const retryInterval = 50 * time.Millisecond
 
 // A Router is one eBGP router. Because GoBGP keeps settings in package variables, only one may run in a process.
 type Router struct {
@@ -58,35 +55,6 @@ func New(cfg Config, log *slog.Logger) (*Router, error) {
 	}, nil
 }
 
-func (c Config) validate() error {
-	switch {
-	case c.ASN == 0:
-		return errors.New("asn: is missing")
-	case !c.RouterID.Is4() || c.RouterID.IsUnspecified():
-		return fmt.Errorf("id %s: must be an IPv4 address other than 0.0.0.0", c.RouterID)
-	case c.HoldTime < minHoldTime || c.HoldTime%time.Second != 0:
-		return fmt.Errorf("hold time %s: must be whole seconds, at least %s (RFC 4271)", c.HoldTime, minHoldTime)
-	}
-	seen := make(map[netip.Addr]bool)
-	for _, n := range c.Neighbors {
-		switch {
-		case !n.Address.IsValid() || n.Address.IsUnspecified() || n.Address.IsMulticast() || n.Address.Is4In6():
-			return fmt.Errorf("neighbor %s: must be a unicast address", n.Address)
-		case n.ASN == 0 || n.ASN == c.ASN:
-			return fmt.Errorf("neighbor %s: asn %d: must be another than the router's own, only eBGP is supported", n.Address, n.ASN)
-		case seen[n.Address]:
-			return fmt.Errorf("neighbor %s: is named twice", n.Address)
-		}
-		seen[n.Address] = true
-	}
-	for _, p := range c.Prefixes {
-		if !p.IsValid() || p != p.Masked() || p.Addr().Is4In6() {
-			return fmt.Errorf("prefix %s: must be a prefix without host bits", p)
-		}
-	}
-	return nil
-}
-
 // Run routes in the network namespace of the process until ctx is done, then closes the sessions, removes all its
 // routes from the kernel and returns nil. It returns an error when it cannot start.
 func (r *Router) Run(ctx context.Context) (err error) {
@@ -113,33 +81,6 @@ func (r *Router) Run(ctx context.Context) (err error) {
 	}
 	r.log.Info("router started", "asn", r.config.ASN, "router_id", r.config.RouterID, "neighbors", len(r.config.Neighbors))
 	return r.control(ctx, events)
-}
-
-// events are the kernel's notices of links and addresses.
-type events struct {
-	links chan netlink.LinkUpdate
-	addrs chan netlink.AddrUpdate
-}
-
-// subscribe asks for the kernel's notices. The sockets are closed by the returned function.
-func subscribe() (events, func(), error) {
-	e := events{links: make(chan netlink.LinkUpdate, 64), addrs: make(chan netlink.AddrUpdate, 64)}
-	done := make(chan struct{})
-	if err := netlink.LinkSubscribe(e.links, done); err != nil {
-		close(done)
-		return e, nil, fmt.Errorf("cannot watch links: %w", err)
-	}
-	if err := netlink.AddrSubscribe(e.addrs, done); err != nil {
-		close(done)
-		return e, nil, fmt.Errorf("cannot watch addresses: %w", err)
-	}
-	return e, func() {
-		close(done)
-		for range e.links { // the subscriber may be blocked in a send; it closes the channel when it ends
-		}
-		for range e.addrs {
-		}
-	}, nil
 }
 
 // control follows the links: it originates what they are connected to and keeps sessions only where a link is up.
@@ -215,73 +156,6 @@ func (r *Router) follow(ctx context.Context) error {
 	return r.originate(append(connected(links), r.config.Prefixes...))
 }
 
-// add makes GoBGP hold a session with a neighbor. Of two routers the one with the higher address dials, the other waits:
-// two connections that cross cost GoBGP up to five seconds.
-func (r *Router) add(ctx context.Context, n Neighbor, own netip.Addr) error {
-	if r.peers[n.Address] {
-		return nil
-	}
-	passive := own.IsValid() && own.Less(n.Address)
-	if err := r.server.AddPeer(ctx, &api.AddPeerRequest{Peer: gobgpPeer(n, r.config.HoldTime, passive)}); err != nil {
-		return fmt.Errorf("neighbor %s: %w", n.Address, err)
-	}
-	r.peers[n.Address] = true
-	return nil
-}
-
-// drop ends a session and forgets its paths at once.
-func (r *Router) drop(ctx context.Context, n Neighbor, why string) {
-	if !r.peers[n.Address] {
-		return
-	}
-	delete(r.peers, n.Address)
-	r.mu.Lock()
-	wasUp := r.up[n.Address]
-	delete(r.up, n.Address)
-	delete(r.lost, n.Address)
-	delete(r.young, n.Address)
-	r.mu.Unlock()
-	if err := r.server.DeletePeer(ctx, &api.DeletePeerRequest{Address: n.Address.String()}); err != nil {
-		r.log.Warn("session not ended", "neighbor", n.Address, "error", err)
-	}
-	if wasUp {
-		r.log.Info("bgp session ended", "neighbor", n.Address, "reason", why)
-	}
-}
-
-// revive replaces sessions that ended: GoBGP itself would stay idle for five seconds and refuse connections meanwhile.
-func (r *Router) revive(ctx context.Context) {
-	r.mu.Lock()
-	lost := r.lost
-	r.lost = make(map[netip.Addr]bool)
-	r.mu.Unlock()
-	for _, n := range r.config.Neighbors {
-		if !lost[n.Address] || !r.peers[n.Address] {
-			continue
-		}
-		r.drop(ctx, n, "lost")
-		_, own := linkOf(r.links, n.Address)
-		if err := r.add(ctx, n, own); err != nil {
-			r.log.Warn("session not revived", "error", err)
-		}
-	}
-}
-
-// sendAgain gives young sessions all routes once more: GoBGP loses a path that comes between the first table of a new
-// session and the moment when the session counts as established.
-func (r *Router) sendAgain(ctx context.Context) {
-	r.mu.Lock()
-	young := r.young
-	r.young = make(map[netip.Addr]bool)
-	r.mu.Unlock()
-	for n := range young {
-		request := &api.ResetPeerRequest{Address: n.String(), Soft: true, Direction: api.ResetPeerRequest_DIRECTION_OUT}
-		if err := r.server.ResetPeer(ctx, request); err != nil {
-			r.log.Warn("routes not sent again", "neighbor", n, "error", err)
-		}
-	}
-}
-
 // originate makes prefixes the whole set of what this router announces itself.
 func (r *Router) originate(prefixes []netip.Prefix) error {
 	slices.SortFunc(prefixes, netip.Prefix.Compare)
@@ -334,29 +208,6 @@ func (r *Router) onBestPath(paths []*apiutil.Path, _ time.Time) {
 		changes = append(changes, c)
 	}
 	r.fib.update(changes)
-}
-
-// onPeer is called by GoBGP's watcher.
-func (r *Router) onPeer(ev *apiutil.WatchEventMessage_PeerEvent, _ time.Time) {
-	if ev.Type != apiutil.PEER_EVENT_STATE {
-		return
-	}
-	st := ev.Peer.State
-	up := st.SessionState == bgp.BGP_FSM_ESTABLISHED
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	switch was := r.up[st.NeighborAddress]; {
-	case up && !was:
-		r.up[st.NeighborAddress] = true
-		r.young[st.NeighborAddress] = true
-		r.log.Info("bgp session established", "neighbor", st.NeighborAddress)
-		r.wake()
-	case was && !up:
-		delete(r.up, st.NeighborAddress)
-		r.lost[st.NeighborAddress] = true
-		r.log.Info("bgp session lost", "neighbor", st.NeighborAddress, "reason", st.DisconnectMessage)
-		r.wake()
-	}
 }
 
 // wake makes the control loop look for lost sessions and refused routes.
