@@ -247,6 +247,83 @@ func reusePort(t *testing.T) net.PacketConn {
 	return c
 }
 
+// Many sockets on one port end at once: few events are reported, and the last of them after the last end.
+func TestManySocketsOfOneServer(t *testing.T) {
+	nettest.Need(t)
+	var sockets []net.PacketConn
+	for range 64 {
+		sockets = append(sockets, reusePort(t))
+	}
+	m := start(t, watching(Listener{Network: "udp", Port: 5305}))
+	wait(m, Up)
+	for _, s := range sockets {
+		s.Close()
+	}
+	if got := wait(m, Down); got.Reason != "socket: last udp socket on port 5305 destroyed" {
+		t.Errorf("reason %q", got.Reason)
+	}
+}
+
+// The reader sleeps while the kernel's queue overflows: that is told, and nothing else is needed.
+func TestOverflowIsTold(t *testing.T) {
+	nettest.Need(t)
+	many, last := Listener{Network: "udp", Port: 5313}, Listener{Network: "udp", Port: 5314}
+	k, err := openKernel([]Listener{many})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	shrinkQueue(t, k)
+	others := make(chan socketEvent, 1000)
+	watchEvents(t, others, last)
+	for i := range 501 {
+		port := many.Port
+		if i == 500 {
+			port = last.Port
+		}
+		c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv6loopback, Port: int(port)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+	}
+	<-others // the kernel has told the end of the last one, so that of the others as well
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var lost bool
+	if err := k.watch(ctx, func(e socketEvent) {
+		if lost = lost || e.lost; lost {
+			cancel()
+		}
+	}); err != nil || !lost {
+		t.Errorf("lost %v, %v", lost, err)
+	}
+}
+
+func shrinkQueue(t *testing.T, k kernel) {
+	t.Helper()
+	raw, err := k.(sockDiag).events.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	control := raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 1) })
+	if err := errors.Join(control, err); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestBatchKeepsTheFirstOfEachPort(t *testing.T) {
+	var b batch
+	first, later := time.Unix(1, 0), time.Unix(2, 0)
+	for _, e := range []socketEvent{{"udp", 53, first, false}, {"tcp", 53, first, false}, {"udp", 53, later, false}, {lost: true, at: later}} {
+		b.add(e)
+	}
+	want := []socketEvent{{"udp", 53, first, false}, {"tcp", 53, first, false}, {lost: true, at: later}}
+	if !slices.Equal(b.events, want) {
+		t.Errorf("got %v, want %v", b.events, want)
+	}
+}
+
 // A listening socket can be shut down without an end; the next look at the table sees it.
 func TestShutdownListenerIsSeen(t *testing.T) {
 	nettest.Need(t)

@@ -159,35 +159,65 @@ func (k sockDiag) watch(ctx context.Context, saw func(socketEvent)) error {
 	if err != nil {
 		return fmt.Errorf("sock_diag: %w", err)
 	}
-	buf := make([]byte, dumpBuffer)
+	b := batch{buf: make([]byte, dumpBuffer)}
 	for {
-		n, err := receiveEvent(raw, buf)
-		at := time.Now()
+		err := b.receive(raw)
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case errors.Is(err, os.ErrClosed):
-			return err
 		case err != nil:
-			// ENOBUFS: the queue was full. Whatever else it may be, the table tells what was missed.
-			saw(socketEvent{lost: true, at: at})
-		default:
-			readEvents(buf[:n], at, saw)
+			return fmt.Errorf("sock_diag: events: %w", err)
+		}
+		for _, e := range b.events {
+			saw(e)
 		}
 	}
 }
 
-// receiveEvent waits for one datagram from the kernel; what another process sends is empty.
-func receiveEvent(raw syscall.RawConn, buf []byte) (n int, err error) {
-	waiting := raw.Read(func(fd uintptr) bool {
-		var from unix.Sockaddr
-		n, from, err = unix.Recvfrom(int(fd), buf, 0)
-		if sender, ok := from.(*unix.SockaddrNetlink); err == nil && (!ok || sender.Pid != 0) {
-			n = 0
+// batch is what the kernel has told by now. A process that dies with many sockets on one port gives as many events, and
+// one look at the table answers them all.
+type batch struct {
+	buf    []byte
+	events []socketEvent // no two of one port; at is when the first of them was read
+}
+
+// maxBatch bounds the datagrams read before they are acted upon.
+const maxBatch = 512
+
+// receive waits for the next datagram and reads on while there are more.
+func (b *batch) receive(raw syscall.RawConn) error {
+	b.events = b.events[:0]
+	return raw.Read(func(fd uintptr) bool {
+		for range maxBatch {
+			n, from, err := unix.Recvfrom(int(fd), b.buf, 0)
+			switch {
+			case errors.Is(err, unix.EINTR):
+			case errors.Is(err, unix.EAGAIN):
+				return len(b.events) > 0
+			case err != nil:
+				// ENOBUFS: the queue was full. Whatever else it may be, the table tells what was missed.
+				b.add(socketEvent{lost: true, at: time.Now()})
+				return true
+			case fromKernel(from):
+				readEvents(b.buf[:n], time.Now(), b.add)
+			}
 		}
-		return !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR)
+		return true
 	})
-	return n, errors.Join(waiting, err)
+}
+
+func (b *batch) add(e socketEvent) {
+	for _, had := range b.events {
+		if had.network == e.network && had.port == e.port && had.lost == e.lost {
+			return
+		}
+	}
+	b.events = append(b.events, e)
+}
+
+func fromKernel(sender unix.Sockaddr) bool {
+	s, ok := sender.(*unix.SockaddrNetlink)
+	return ok && s.Pid == 0
 }
 
 // readEvents reports the sockets in one datagram. One that cannot be read counts as lost: looking too often is cheap.

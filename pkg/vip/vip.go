@@ -92,11 +92,11 @@ func (a *Addresses) List() ([]netip.Prefix, error) {
 // the error names each address and the remedy; Set may be called again to retry, and again after success: it then
 // changes nothing.
 //
-// The kernel's own answers do not choose a service address as source of traffic that the host starts: answers to it could
-// reach another site. IPv6 addresses have preferred lifetime 0 (deprecated, RFC 6724 rule 3): another global address, if
-// the host has one that passed duplicate detection, is preferred. IPv4 knows no such preference, so the address has scope host: it is left out when a
-// source is chosen for anything beyond the host, even where the uplink has no IPv4 address. Receiving, and answering from
-// a socket bound to the address, depend on neither.
+// The kernel does not choose a service address as the source of what the host itself starts: the answer could reach
+// another site. IPv6 addresses have preferred lifetime 0 (deprecated, RFC 6724 rule 3), so another global address is
+// preferred, if the host has one that passed duplicate detection. IPv4 knows no such preference: there the address has
+// scope host, and is left out when a source is chosen for anything beyond the host, even where the uplink has no IPv4
+// address. Receiving, and answering from a socket bound to the address, depend on neither.
 func (a *Addresses) Set(ctx context.Context, wanted ...netip.Prefix) error {
 	if err := validate(wanted); err != nil {
 		return err
