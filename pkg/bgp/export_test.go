@@ -46,3 +46,10 @@ func (s *Speaker) Unheard(p netip.Prefix, change func() error) error {
 func (s *Speaker) PretendWritten(neighbor netip.Addr, p netip.Prefix) {
 	s.onSent(time.Now(), neighbor, []netip.Prefix{p}, nil)
 }
+
+// StopGoBGP ends GoBGP under a running speaker.
+func (s *Speaker) StopGoBGP() error {
+	s.apply.Lock()
+	defer s.apply.Unlock()
+	return s.server.StopBgp(context.Background(), &api.StopBgpRequest{})
+}

@@ -266,10 +266,11 @@ func (l *ledger) sessionsUp() (n int, changed <-chan struct{}) {
 	return n, l.progress
 }
 
-func (l *ledger) snapshot() (wanted map[netip.Prefix]bool, generation uint64) {
+// wantedNow returns the wanted set, which is replaced by every Set and never changed.
+func (l *ledger) wantedNow() map[netip.Prefix]bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.wanted, l.generation // the map is replaced, never changed
+	return l.wanted
 }
 
 func (l *ledger) wake() {

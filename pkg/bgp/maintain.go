@@ -74,8 +74,10 @@ func (s *Speaker) deliver() {
 func (s *Speaker) reapply() bool {
 	s.apply.Lock()
 	defer s.apply.Unlock()
-	wanted, _ := s.ledger.snapshot()
-	if err := s.applyWanted(wanted); err != nil {
+	if !s.unsure {
+		return true
+	}
+	if err := s.applyWanted(s.ledger.wantedNow(), nil); err != nil {
 		s.log.Warn("bgp change refused, trying again", "error", err)
 		return false
 	}

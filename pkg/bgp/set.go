@@ -37,15 +37,17 @@ func (s *Speaker) Set(ctx context.Context, ads ...Advertisement) (generation uin
 	}
 	s.metrics.wanted(len(wanted))
 	defer signal(s.kick) // reports of the ledger, the watch for late ones, and the retry
-	if err := s.applyWanted(wanted); err != nil {
+	if err := s.applyWanted(wanted, changed); err != nil {
 		return generation, fmt.Errorf("bgp: not all changes were taken, trying again: %w", err)
 	}
 	return generation, nil
 }
 
-// applyWanted makes GoBGP's table equal to wanted, withdrawals first. The caller holds s.apply.
-func (s *Speaker) applyWanted(wanted map[netip.Prefix]bool) error {
-	add, del := s.toApply(wanted)
+// applyWanted makes GoBGP's table equal to wanted, withdrawals first; changed is where the last wanted set differed. The
+// caller holds s.apply.
+func (s *Speaker) applyWanted(wanted map[netip.Prefix]bool, changed []netip.Prefix) error {
+	add, del := s.toApply(wanted, changed)
+	s.unsure = true
 	if err := deletePaths(s.server, del); err != nil {
 		return fmt.Errorf("withdraw %v: %w", del, err)
 	}
@@ -61,22 +63,32 @@ func (s *Speaker) applyWanted(wanted map[netip.Prefix]bool) error {
 	for _, p := range add {
 		s.applied[p] = true
 	}
+	s.unsure = false
 	return nil
 }
 
-func (s *Speaker) toApply(wanted map[netip.Prefix]bool) (add, del []netip.Prefix) {
-	for p := range wanted {
-		if !s.applied[p] {
-			add = append(add, p)
+// toApply looks at what changed, and after a failure at everything.
+func (s *Speaker) toApply(wanted map[netip.Prefix]bool, changed []netip.Prefix) (add, del []netip.Prefix) {
+	if s.unsure {
+		changed = nil
+		for p := range wanted {
+			changed = append(changed, p)
 		}
+		for p := range s.applied {
+			changed = append(changed, p)
+		}
+		slices.SortFunc(changed, netip.Prefix.Compare)
+		changed = slices.Compact(changed)
 	}
-	for p := range s.applied {
-		if !wanted[p] {
+	for _, p := range changed {
+		sure, there := s.applied[p]
+		switch {
+		case wanted[p] && !sure:
+			add = append(add, p)
+		case !wanted[p] && there:
 			del = append(del, p)
 		}
 	}
-	slices.SortFunc(add, netip.Prefix.Compare)
-	slices.SortFunc(del, netip.Prefix.Compare)
 	return add, del
 }
 

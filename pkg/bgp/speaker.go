@@ -32,9 +32,10 @@ type Speaker struct {
 	allowed map[netip.Prefix]bool
 	sent    map[netip.Addr]*atomic.Uint64 // UPDATEs written
 
-	apply   sync.Mutex // serializes changes of GoBGP's table and policy; guards the next two
+	apply   sync.Mutex // serializes changes of GoBGP's table and policy; guards the next three
 	server  *server.BgpServer
 	applied map[netip.Prefix]bool // in GoBGP's table; false: a failed batch may have left it there
+	unsure  bool                  // the last change failed
 
 	mu      sync.Mutex // guards all below
 	started bool

@@ -499,6 +499,19 @@ func TestPortInUse(t *testing.T) {
 	}
 }
 
+func TestRefusedChangeIsTold(t *testing.T) {
+	peerAt(t, "fd00::2")
+	s, _ := run(t, config("fd00::2", vip6))
+	first := set(t, s, vip6)
+	if err := s.StopGoBGP(); err != nil {
+		t.Fatal(err)
+	}
+	g, err := s.Set(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "trying again") || g != first+1 {
+		t.Errorf("Set: generation %d, error %v; want generation %d and an error", g, err, first+1)
+	}
+}
+
 func TestStopTellsWhy(t *testing.T) {
 	peer := peerAt(t, "fd00::2")
 	s, stop := run(t, config("fd00::2", vip6))
