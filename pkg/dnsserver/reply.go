@@ -52,12 +52,8 @@ func (s *snapshot) reply(buf, query []byte, p proto) ([]byte, exchange) {
 	case binary.BigEndian.Uint16(query[4:]) != 1:
 		return bare(query, dns.RcodeFormatError)
 	}
-	q := new(dns.Msg)
-	if err := q.Unpack(query); err != nil || len(q.Question) != 1 {
-		return bare(query, dns.RcodeFormatError)
-	}
-	opt, ok := onlyOption(q)
-	if !ok {
+	q, opt := parse(query)
+	if q == nil {
 		return bare(query, dns.RcodeFormatError)
 	}
 	m := s.message(q, opt, limit(opt, p))
@@ -76,6 +72,45 @@ func bare(query []byte, rcode int) ([]byte, exchange) {
 	out[2] = 0x80 | query[2]&0x79 // QR, and the query's opcode and RD
 	out[3] = byte(rcode)
 	return out, exchange{rcode: rcode}
+}
+
+// parse reads a query with one question, and its OPT record, nil when it has none. Of what is malformed it returns nil.
+func parse(query []byte) (*dns.Msg, *dns.OPT) {
+	q := new(dns.Msg)
+	if !wholeQuestion(query) || q.Unpack(query) != nil || !complete(q, query) {
+		return nil, nil
+	}
+	opt, ok := onlyOption(q)
+	if !ok {
+		return nil, nil
+	}
+	return q, opt
+}
+
+// wholeQuestion tells that the first question is all there. Its name is the first in the message: there is nothing that
+// it could be compressed with. (Unpack would let a question end early.)
+func wholeQuestion(query []byte) bool {
+	for i := headerSize; i < len(query); {
+		switch label := int(query[i]); {
+		case label == 0:
+			return len(query) >= i+1+4
+		case label > 63:
+			return false
+		default:
+			i += 1 + label
+		}
+	}
+	return false
+}
+
+// complete tells that q has as many records as its header says. (Unpack would let a message end early.)
+func complete(q *dns.Msg, query []byte) bool {
+	for i, n := range []int{len(q.Question), len(q.Answer), len(q.Ns), len(q.Extra)} {
+		if int(binary.BigEndian.Uint16(query[4+2*i:])) != n {
+			return false
+		}
+	}
+	return true
 }
 
 // onlyOption returns the query's OPT record, nil when it has none. Two are a format error, as is one that is not the

@@ -61,7 +61,7 @@ const (
 )
 
 // has tells whether a belongs to the family.
-func (f Family) has(a netip.Addr) bool { return a.Is4() == (f == IPv4) }
+func (f Family) has(a netip.Addr) bool { return a.IsValid() && a.Is4() == (f == IPv4) }
 
 // Synced tells whether every endpoint has a verdict: before that, an answer would be a guess.
 func (s Service) Synced() bool {
@@ -73,22 +73,40 @@ func (s Service) Synced() bool {
 	return true
 }
 
-// Eligible returns the addresses of one family that may answer now: those that are up. The panic rule: when there is
-// none, all of them may, because a check can be wrong about every pod at once far more easily than every pod can be
-// dead; reason then says so. No addresses: the service has no endpoint of this family.
+// Eligible returns the addresses of one family that may answer now, each once: those that are up. The panic rule: when
+// there is none, all of them may, because a check can be wrong about every pod at once far more easily than every pod can
+// be dead; reason then says so. No addresses: the service has no endpoint of this family.
 func (s Service) Eligible(f Family) (addrs []netip.Addr, panicking bool, reason string) {
-	var all []netip.Addr
+	var up, all set
 	for _, e := range s.Endpoints {
-		if !f.has(e.Address) {
+		a := e.Address.Unmap()
+		if !f.has(a) {
 			continue
 		}
-		all = append(all, e.Address)
+		all.add(a)
 		if e.State == Up {
-			addrs = append(addrs, e.Address)
+			up.add(a)
 		}
 	}
-	if len(addrs) == 0 && len(all) > 0 {
-		return all, true, "no endpoint is up: answering with all of them"
+	if len(up.list) == 0 && len(all.list) > 0 {
+		return all.list, true, "no endpoint is up: answering with all of them"
 	}
-	return addrs, false, ""
+	return up.list, false, ""
+}
+
+// set is a list of addresses without repetition: a pod may serve the same name on several ports.
+type set struct {
+	list []netip.Addr
+	has  map[netip.Addr]bool
+}
+
+func (s *set) add(a netip.Addr) {
+	if s.has[a] {
+		return
+	}
+	if s.has == nil {
+		s.has = make(map[netip.Addr]bool)
+	}
+	s.has[a] = true
+	s.list = append(s.list, a)
 }

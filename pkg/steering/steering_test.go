@@ -39,6 +39,9 @@ func TestEligible(t *testing.T) {
 		{name: "all up", endpoints: endpoints("::1", Up, "::2", Up, "10.0.0.1", Up), v6: []string{"::1", "::2"}, v4: []string{"10.0.0.1"}},
 		{name: "down ones are left out", endpoints: endpoints("::1", Down, "::2", Up), v6: []string{"::2"}},
 		{name: "unknown ones are left out", endpoints: endpoints("::1", Unknown, "::2", Up), v6: []string{"::2"}},
+		{name: "an address counts once", endpoints: endpoints("::1", Down, "::1", Up, "::1", Up), v6: []string{"::1"}},
+		{name: "mapped ones are IPv4", endpoints: endpoints("::ffff:10.0.0.1", Up), v4: []string{"10.0.0.1"}},
+		{name: "no address", endpoints: []Endpoint{{State: Up}}},
 		{name: "none up: all", endpoints: endpoints("::1", Down, "::2", Unknown), v6: []string{"::1", "::2"}, why6: panicking},
 		{
 			name: "panic of one family only", endpoints: endpoints("::1", Up, "10.0.0.1", Down),
@@ -70,8 +73,8 @@ func TestSynced(t *testing.T) {
 	}
 }
 
-// Whatever the numbers: an answer has distinct addresses, as many as asked for and there are, and over a whole cycle
-// each address is given equally often.
+// Whatever the numbers: an answer has distinct addresses, as many as asked for and there are, and over any window of as
+// many answers as there are addresses, each address is given equally often, and comes first once.
 func TestPickIsFair(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -83,19 +86,23 @@ func TestPickIsFair(t *testing.T) {
 			s.Endpoints = append(s.Endpoints, Endpoint{Address: netip.AddrFrom16([16]byte{0xfd, 15: byte(i)}), State: Up})
 		}
 		p := NewPicker(s, IPv6, random.Uint64())
-		count := map[netip.Addr]int{}
+		for range random.IntN(n) { // where the window begins
+			p.Pick(nil)
+		}
+		count, first := map[netip.Addr]int{}, map[netip.Addr]int{}
 		for range n {
 			got := p.Pick(nil)
 			if len(got) != min(n, answers) || len(slices.Compact(slices.SortedFunc(slices.Values(got), netip.Addr.Compare))) != len(got) {
 				t.Fatalf("%d of %d: picked %v", answers, n, got)
 			}
+			first[got[0]]++
 			for _, a := range got {
 				count[a]++
 			}
 		}
 		for a, c := range count {
-			if c != min(n, answers) {
-				t.Fatalf("%d of %d: %v was picked %d times in %d answers, want %d", answers, n, a, c, n, min(n, answers))
+			if c != min(n, answers) || first[a] != 1 {
+				t.Fatalf("%d of %d: %v was picked %d times in %d answers and first %d times, want %d and 1", answers, n, a, c, n, first[a], min(n, answers))
 			}
 		}
 	}
@@ -129,6 +136,14 @@ func TestPickConcurrently(t *testing.T) {
 	wg.Wait()
 	if diff := cmp.Diff(map[string]int{"::1": 400, "::2": 400}, count); diff != "" {
 		t.Errorf("picks (-want +got):\n%s", diff)
+	}
+}
+
+func TestPickAllocatesNothing(t *testing.T) {
+	p := NewPicker(Service{Answers: 2, Endpoints: endpoints("::1", Up, "::2", Up, "::3", Up)}, IPv6, 0)
+	buf := make([]netip.Addr, 0, 2)
+	if n := testing.AllocsPerRun(100, func() { p.Pick(buf) }); n != 0 {
+		t.Errorf("Pick allocates %v times", n)
 	}
 }
 
