@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"syscall"
 	"testing"
 	"unsafe"
@@ -14,41 +15,45 @@ import (
 	"github.com/anyedge/anyedge/internal/nettest"
 )
 
-// role makes this test binary another program: "agent" is edgeagent, "powerless" is edgeagent without capabilities,
-// "blind" is edgeagent on a kernel without sock_diag.
+// role makes this test binary another program: "agent" is edgeagent with the one capability that it needs, "powerless"
+// edgeagent without any, "blind" edgeagent on a kernel without sock_diag. Each becomes "self", edgeagent as it is.
 const role = "ANYEDGE_TEST_ROLE"
 
 // GoBGP ends a session without draining its unbounded queue for good: the queue's goroutine may stay behind.
 func TestMain(m *testing.M) {
 	switch os.Getenv(role) {
-	case "agent":
+	case "self":
 		os.Exit(run())
+	case "agent":
+		become(func() error { return dropCapabilities(unix.CAP_NET_ADMIN) })
 	case "powerless":
-		fmt.Fprintln(os.Stderr, "powerless:", become(dropCapabilities))
-		os.Exit(1)
+		become(func() error { return dropCapabilities() })
 	case "blind":
-		fmt.Fprintln(os.Stderr, "blind:", become(refuseSockDiag))
-		os.Exit(1)
+		become(refuseSockDiag)
 	}
 	nettest.Main(func() {
 		goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/eapache/channels.(*InfiniteChannel).infiniteBuffer"))
 	})
 }
 
-// become gives something up for good and then is the agent.
-func become(giveUp func() error) error {
+// become gives something up for good and then is the agent; it does not return.
+func become(giveUp func() error) {
 	runtime.LockOSThread()
-	if err := giveUp(); err != nil {
-		return err
+	err := giveUp()
+	if err == nil {
+		_ = os.Setenv(role, "self")
+		err = syscall.Exec("/proc/self/exe", os.Args, os.Environ())
 	}
-	_ = os.Setenv(role, "agent")
-	return syscall.Exec("/proc/self/exe", os.Args, os.Environ())
+	fmt.Fprintln(os.Stderr, "cannot become an agent:", err)
+	os.Exit(3)
 }
 
-// dropCapabilities empties the bounding set, so that an exec leaves none.
-func dropCapabilities() error {
+// dropCapabilities empties the bounding set but for those to keep, so that an exec leaves no others.
+func dropCapabilities(keep ...uintptr) error {
 	for c := uintptr(0); c <= unix.CAP_LAST_CAP; c++ {
-		_ = unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0) // a newer one than the kernel's is not there anyway
+		if !slices.Contains(keep, c) {
+			_ = unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0) // a newer one than the kernel's is not there anyway
+		}
 	}
 	return nil
 }
