@@ -143,6 +143,8 @@ type failure struct {
 	agent    string         // node of the agent of the failed site
 	at       int64          // CLOCK_MONOTONIC just before the fault
 	answer   int64          // CLOCK_MONOTONIC of the next site's first answer
+	healed   int64          // CLOCK_MONOTONIC just before the healing
+	back     int64          // CLOCK_MONOTONIC of the healed site's first answer
 	target   netip.AddrPort // that the prober asks
 }
 
@@ -166,8 +168,12 @@ func failover(ctx context.Context, l *Lab, p parts, fault Fault, prober *prober,
 	if err := l.Healthy(); err != nil {
 		return f, err
 	}
-	var node string
-	if node, f.at, err = fault.inject(l, p, f.from); err != nil {
+	v, err := p.victim(f.from)
+	if err != nil {
+		return f, err
+	}
+	f.at = monotonic()
+	if err := fault.inject(l, v); err != nil {
 		return f, err
 	}
 	err = prober.until(ctx, "another site takes over", takeoverTimeout, func(site string, _ time.Time) bool {
@@ -181,12 +187,15 @@ func failover(ctx context.Context, l *Lab, p parts, fault Fault, prober *prober,
 	if err := sleep(ctx, away); err != nil {
 		return f, err
 	}
-	if err := l.Start(node); err != nil {
+	f.healed = monotonic()
+	if err := fault.heal(l, v); err != nil {
 		return f, err
 	}
-	return f, prober.until(ctx, f.from+" is back", returnTimeout, func(site string, since time.Time) bool {
+	err = prober.until(ctx, f.from+" is back", returnTimeout, func(site string, since time.Time) bool {
 		return site == f.from && time.Since(since) > 100*time.Millisecond
 	})
+	f.back = prober.answeredAt(f.from)
+	return f, err
 }
 
 // measure turns what prober, journal and routers saw into figures.
@@ -201,7 +210,7 @@ func (f failure) measure(e Experiment, l *Lab, watch *routeWatch, r probe.Report
 	}
 	m := Measured{
 		Fault: e.Fault.Name, SiteFrom: f.from, SiteTo: f.to, ProbeIntervalMs: r.IntervalMs,
-		RTTMs: r.RTTBySiteMs[f.from].P50, Phases: map[string]float64{},
+		RTTMs: r.RTTBySiteMs[f.from].P50, ReturnMs: float64(f.back-f.healed) / 1e6, Phases: map[string]float64{},
 	}
 	phase := func(name string, at int64) {
 		if at > 0 {
@@ -233,6 +242,9 @@ func (f failure) losses(m *Measured, r probe.Report) {
 			continue
 		}
 		m.Lost += o.Lost
+		if o.StartMonoNs > f.healed {
+			m.LostOnReturn += o.Lost
+		}
 		m.GapMs = max(m.GapMs, o.GapMs)
 	}
 	m.MTTRMs = float64(m.Lost) * r.IntervalMs

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -8,20 +9,35 @@ import (
 	"syscall"
 )
 
-// A Fault is what an experiment does to one site, named as the experiment.
+// A Fault is what an experiment does to one site, named as the experiment, and how that is healed.
 type Fault struct {
 	Name string
-	Role string // of the node that is hit
+	Help string // for people: what happens
 	DNS  bool   // measured with DNS queries; else with the UDP probe
+
+	inject, heal func(*Lab, victim) error
 }
 
-// Faults returns all experiments, in the order in which they are shown. Each ends a program by SIGKILL, as a crash or
-// the kernel's out-of-memory killer does, and heals it by starting the program again.
+// A victim is the site that is hit.
+type victim struct {
+	parts  parts
+	site   string
+	host   string   // node that owns the site's network
+	uplink Endpoint // of the host, towards its router
+	port   Endpoint // of that router, at the other end
+}
+
+// Faults returns all experiments, in the order in which they are shown.
 func Faults() []Fault {
 	return []Fault{
-		{Name: "service-kill", Role: "service"},
-		{Name: "dns-kill", Role: "dns", DNS: true},
-		{Name: "agent-kill", Role: "agent"},
+		program("service-kill", "the service crashes (SIGKILL)", "service", syscall.SIGKILL, false),
+		program("dns-kill", "edgedns crashes (SIGKILL)", "dns", syscall.SIGKILL, true),
+		program("agent-kill", "edgeagent crashes (SIGKILL)", "agent", syscall.SIGKILL, false),
+		program("service-hang", "the service hangs (SIGSTOP)", "service", syscall.SIGSTOP, false),
+		program("agent-hang", "edgeagent hangs (SIGSTOP)", "agent", syscall.SIGSTOP, false),
+		{Name: "link-down", Help: "the router's port to the host goes down", inject: uplinkDown, heal: uplinkUp},
+		{Name: "link-loss", Help: "the host's uplink drops everything, silently", inject: silence, heal: unsilence},
+		{Name: "host-down", Help: "the host loses its power", inject: powerOff, heal: powerOn},
 	}
 }
 
@@ -39,20 +55,76 @@ func FaultByName(name string) (Fault, error) {
 	return faults[i], nil
 }
 
-// inject hits the fault's node at site and returns its name and the moment just before, CLOCK_MONOTONIC.
-func (f Fault) inject(l *Lab, p parts, site string) (node string, at int64, err error) {
-	node, err = p.player(f.Role, site)
-	if err != nil {
-		return "", 0, err
-	}
-	at = monotonic()
-	return node, at, l.Signal(node, syscall.SIGKILL)
-}
-
 // target returns what the prober asks.
 func (f Fault) target(p parts) netip.AddrPort {
 	if f.DNS {
 		return p.dns
 	}
 	return p.vip
+}
+
+// program is a fault of one program of the site: a signal, and what undoes it.
+func program(name, help, role string, sig syscall.Signal, dns bool) Fault {
+	return Fault{
+		Name: name, Help: help, DNS: dns,
+		inject: func(l *Lab, v victim) error { return v.signal(l, role, sig) },
+		heal: func(l *Lab, v victim) error {
+			if sig == syscall.SIGSTOP {
+				return v.signal(l, role, syscall.SIGCONT)
+			}
+			return v.start(l, role)
+		},
+	}
+}
+
+func (v victim) signal(l *Lab, role string, sig syscall.Signal) error {
+	node, err := v.parts.player(role, v.site)
+	if err != nil {
+		return err
+	}
+	return l.Signal(node, sig)
+}
+
+func (v victim) start(l *Lab, role string) error {
+	node, err := v.parts.player(role, v.site)
+	if err != nil {
+		return err
+	}
+	return l.Start(node)
+}
+
+func uplinkDown(l *Lab, v victim) error { return l.setLink(v.port, false) }
+func uplinkUp(l *Lab, v victim) error   { return l.setLink(v.port, true) }
+
+func silence(l *Lab, v victim) error {
+	return l.space(l.topologyNode(v.host)).do(drop(v.uplink.Interface))
+}
+func unsilence(l *Lab, v victim) error { return l.space(l.topologyNode(v.host)).do(pass) }
+
+// roles of the programs that end with their host.
+var roles = []string{"agent", "dns", "service"}
+
+// powerOff ends all programs of the host and takes the carriers of all its links.
+func powerOff(l *Lab, v victim) error {
+	var errs []error
+	for _, e := range l.interfaces(v.host) {
+		errs = append(errs, l.setLink(e, false))
+	}
+	for _, role := range roles {
+		errs = append(errs, v.signal(l, role, syscall.SIGKILL))
+	}
+	return errors.Join(errs...)
+}
+
+// powerOn undoes it. The addresses and routes went with the links: the node's program sets them again.
+func powerOn(l *Lab, v victim) error {
+	var errs []error
+	for _, e := range l.interfaces(v.host) {
+		errs = append(errs, l.setLink(e, true))
+	}
+	errs = append(errs, l.restart(v.host))
+	for _, role := range roles {
+		errs = append(errs, v.start(l, role))
+	}
+	return errors.Join(errs...)
 }

@@ -39,7 +39,7 @@ func TestRoutesBetween(t *testing.T) {
 }
 
 func TestLosses(t *testing.T) {
-	f := failure{at: int64(time.Second)}
+	f := failure{at: int64(time.Second), healed: int64(3 * time.Second)}
 	r := probe.Report{IntervalMs: 2, Outages: []probe.Outage{
 		{StartMonoNs: 0, Lost: 100, GapMs: 200},                          // long before
 		{StartMonoNs: int64(990 * time.Millisecond), Lost: 7, GapMs: 16}, // under way at the fault
@@ -47,7 +47,7 @@ func TestLosses(t *testing.T) {
 	}}
 	var m Measured
 	f.losses(&m, r)
-	if diff := cmp.Diff(Measured{Lost: 8, MTTRMs: 16, GapMs: 16}, m); diff != "" {
+	if diff := cmp.Diff(Measured{Lost: 8, LostOnReturn: 1, MTTRMs: 16, GapMs: 16}, m); diff != "" {
 		t.Errorf("measured (-want +got):\n%s", diff)
 	}
 }

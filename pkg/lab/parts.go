@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -23,15 +24,21 @@ type parts struct {
 	sites    []string
 	routers  []string
 	players  map[[2]string]string // role and site -> node
+	hosts    map[string]string    // site -> node that owns its network
+	uplinks  map[string]Link      // host -> its link to a router, A being the host's end
 }
 
 // findParts reads the labels. Its errors name the label that lacks or is wrong.
 func findParts(t Topology) (parts, error) {
-	p := parts{players: map[[2]string]string{}}
+	p := parts{players: map[[2]string]string{}, hosts: map[string]string{}, uplinks: map[string]Link{}}
 	for _, n := range t.Nodes {
 		if err := p.add(n); err != nil {
 			return parts{}, fmt.Errorf("lab %s: node %s: %w", t.Name, n.Name, err)
 		}
+	}
+	for _, link := range t.Links {
+		p.addUplink(link.A, link.B)
+		p.addUplink(link.B, link.A)
 	}
 	if p.client == "" {
 		return parts{}, fmt.Errorf("lab %s: no node has the label %s: client", t.Name, LabelRole)
@@ -58,6 +65,7 @@ func (p *parts) add(n Node) (err error) {
 			return fmt.Errorf("label %s lacks", LabelSite)
 		}
 		p.players[[2]string{role, site}] = n.Name
+		p.hosts[site] = cmp.Or(n.Host, n.Name)
 		if !slices.Contains(p.sites, site) {
 			p.sites = append(p.sites, site)
 		}
@@ -65,6 +73,24 @@ func (p *parts) add(n Node) (err error) {
 		return fmt.Errorf("label %s: %q is none of client, service, dns, agent", LabelRole, role)
 	}
 	return nil
+}
+
+// addUplink notes that a link leads from a host to a router.
+func (p *parts) addUplink(host, router Endpoint) {
+	if slices.Contains(p.routers, router.Node) && !slices.Contains(p.routers, host.Node) {
+		p.uplinks[host.Node] = Link{A: host, B: router}
+	}
+}
+
+// victim describes a site as faults need it.
+func (p parts) victim(site string) (victim, error) {
+	v := victim{parts: p, site: site, host: p.hosts[site]}
+	link, ok := p.uplinks[v.host]
+	if !ok {
+		return v, fmt.Errorf("site %s: host %q has no link to a router", site, v.host)
+	}
+	v.uplink, v.port = link.A, link.B
+	return v, nil
 }
 
 // player returns the node that plays a role at a site.

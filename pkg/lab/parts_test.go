@@ -22,6 +22,7 @@ func TestFindParts(t *testing.T) {
 	tests := []struct {
 		name  string
 		nodes []Node
+		links []Link
 		want  parts
 		err   string
 	}{
@@ -43,21 +44,27 @@ func TestFindParts(t *testing.T) {
 			nodes: []Node{
 				client,
 				{Name: "r1", Cmd: []string{"edgelab", "router", "/r.yaml"}},
-				{Name: "a1", Labels: labels(LabelRole, "agent", LabelSite, "mec-1")},
-				{Name: "s1", Labels: labels(LabelRole, "service", LabelSite, "mec-1")},
+				{Name: "a1", Host: "h1", Labels: labels(LabelRole, "agent", LabelSite, "mec-1")},
+				{Name: "s1", Host: "h1", Labels: labels(LabelRole, "service", LabelSite, "mec-1")},
 				{Name: "a2", Labels: labels(LabelRole, "agent", LabelSite, "mec-2")},
+			},
+			links: []Link{
+				{A: Endpoint{"r1", "eth2"}, B: Endpoint{"h1", "eth1"}},
+				{A: Endpoint{"h1", "eth2"}, B: Endpoint{"pod", "eth1"}},
 			},
 			want: parts{
 				client: "client", name: "api.example.",
 				vip: netip.MustParseAddrPort("[2001:db8::80]:7000"), dns: netip.MustParseAddrPort("192.0.2.53:53"),
 				sites: []string{"mec-1", "mec-2"}, routers: []string{"r1"},
+				hosts:   map[string]string{"mec-1": "h1", "mec-2": "a2"},
+				uplinks: map[string]Link{"h1": {A: Endpoint{"h1", "eth1"}, B: Endpoint{"r1", "eth2"}}},
 				players: map[[2]string]string{{"agent", "mec-1"}: "a1", {"service", "mec-1"}: "s1", {"agent", "mec-2"}: "a2"},
 			},
 		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := findParts(Topology{Name: "x", Nodes: tt.nodes})
+			got, err := findParts(Topology{Name: "x", Nodes: tt.nodes, Links: tt.links})
 			if message(err) != tt.err {
 				t.Fatalf("error = %q, want %q", message(err), tt.err)
 			}

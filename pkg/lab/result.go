@@ -38,12 +38,14 @@ type Measured struct {
 	Fault           string             `json:"fault"`
 	SiteFrom        string             `json:"site_from"`
 	SiteTo          string             `json:"site_to"`
-	DetectMs        float64            `json:"detect_ms"`   // the agent saw it; without an agent, the first router's table changed
-	WithdrawMs      float64            `json:"withdraw_ms"` // the UPDATE was written; without an agent, as DetectMs
-	Lost            int                `json:"lost"`        // until 5 s after the service is back where it was
-	MTTRMs          float64            `json:"mttr_ms"`     // lost x probe interval (Equation 4.1 of the source thesis)
-	GapMs           float64            `json:"gap_ms"`      // the longest: last answered send before -> first answered send after
-	RTTMs           float64            `json:"rtt_ms"`      // median round trip from the client to the site that fails
+	DetectMs        float64            `json:"detect_ms"`      // the agent saw it; without an agent, the first router's table changed
+	WithdrawMs      float64            `json:"withdraw_ms"`    // the UPDATE was written; without an agent, as DetectMs
+	Lost            int                `json:"lost"`           // until 5 s after the service is back where it was
+	LostOnReturn    int                `json:"lost_on_return"` // of these, after the fault was healed
+	ReturnMs        float64            `json:"return_ms"`      // from healing until the site answers again
+	MTTRMs          float64            `json:"mttr_ms"`        // lost x probe interval (Equation 4.1 of the source thesis)
+	GapMs           float64            `json:"gap_ms"`         // the longest: last answered send before -> first answered send after
+	RTTMs           float64            `json:"rtt_ms"`         // median round trip from the client to the site that fails
 	ProbeIntervalMs float64            `json:"probe_interval_ms"`
 	Phases          map[string]float64 `json:"phases"`
 }
@@ -88,8 +90,10 @@ func (r Result) Summary(w io.Writer) error {
 	}
 	fmt.Fprintln(t, "\t\t\t")
 	row(t, "lost", r.Runs, func(m Measured) (float64, bool) { return float64(m.Lost), true })
+	row(t, "of these on return", r.Runs, func(m Measured) (float64, bool) { return float64(m.LostOnReturn), true })
 	row(t, "lost x interval (MTTR)", r.Runs, func(m Measured) (float64, bool) { return m.MTTRMs, true })
 	row(t, "longest gap", r.Runs, func(m Measured) (float64, bool) { return m.GapMs, true })
+	row(t, "healed until back", r.Runs, func(m Measured) (float64, bool) { return m.ReturnMs, true })
 	row(t, "RTT to the failed site", r.Runs, func(m Measured) (float64, bool) { return m.RTTMs, true })
 	row(t, "MTTR - RTT", r.Runs, func(m Measured) (float64, bool) { return m.MTTRMs - m.RTTMs, true })
 	return t.Flush()

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -163,6 +164,50 @@ func (l *Lab) Start(node string) error {
 	}
 	return p.start()
 }
+
+// restart ends a node's program and starts it again: for the one that sets the node's network up, as at power on.
+func (l *Lab) restart(node string) error {
+	p, err := l.node(node)
+	if err != nil {
+		return err
+	}
+	p.stop(patience)
+	return p.start()
+}
+
+// setLink sets an interface of a node up or down.
+func (l *Lab) setLink(e Endpoint, up bool) error {
+	err := l.space(l.topologyNode(e.Node)).do(func() error {
+		link, err := netlink.LinkByName(e.Interface)
+		switch {
+		case err != nil:
+			return err
+		case up:
+			return netlink.LinkSetUp(link)
+		default:
+			return netlink.LinkSetDown(link)
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("link %s: %w", e, err)
+	}
+	return nil
+}
+
+// interfaces returns the interfaces of a node that links plug into.
+func (l *Lab) interfaces(node string) []Endpoint {
+	var found []Endpoint
+	for _, link := range l.Topology.Links {
+		for _, e := range []Endpoint{link.A, link.B} {
+			if e.Node == node {
+				found = append(found, e)
+			}
+		}
+	}
+	return found
+}
+
+func (l *Lab) topologyNode(name string) Node { return l.nodes[name].node }
 
 // Command prepares a program that runs with a node's network and files. Start it with Spawn, not by itself.
 func (l *Lab) Command(ctx context.Context, node string, argv ...string) (*exec.Cmd, error) {
