@@ -1,0 +1,69 @@
+package health
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// loop makes the attempts of one check, one at a time.
+func (m *Monitor) loop(ctx context.Context, c *check, first time.Duration, s schedule) {
+	timer := time.NewTimer(first)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		case <-c.kick:
+		}
+		started := time.Now()
+		m.attempt(ctx, c, started)
+		timer.Reset(time.Until(m.next(c, s, started)))
+	}
+}
+
+// next tells when c is to be tried again.
+func (m *Monitor) next(c *check, s schedule, started time.Time) time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	// A look at the socket table is cheap, and a socket that comes back has no event: look often while there is none.
+	if c.counter.changing() || c.Listener != nil && c.counter.state == Down {
+		return s.soon(started)
+	}
+	return s.settled(time.Now())
+}
+
+// attempt makes one attempt and records it, unless something in between made it worthless.
+func (m *Monitor) attempt(parent context.Context, c *check, started time.Time) {
+	ctx, cancel := context.WithTimeout(parent, c.Timeout)
+	defer cancel()
+	epoch := m.begin(c, cancel)
+	err := c.Checker.Check(ctx)
+	ended := time.Now()
+	if err == nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		err = fmt.Errorf("answered after more than %v", c.Timeout)
+	}
+	if parent.Err() == nil {
+		m.end(c, epoch, err, ended, ended.Sub(started))
+	}
+}
+
+func (m *Monitor) begin(c *check, cancel context.CancelFunc) (epoch int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c.cancel = cancel
+	return c.epoch
+}
+
+func (m *Monitor) end(c *check, epoch int, err error, at time.Time, took time.Duration) {
+	m.update(func() {
+		c.cancel = nil
+		if epoch != c.epoch {
+			return
+		}
+		m.metrics.attempt(c, err, took)
+		m.record(c, err, at)
+	})
+}

@@ -1,0 +1,137 @@
+package health
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// service is one Service and what is known of it.
+type service struct {
+	name   string
+	checks []*check
+
+	verdict verdict
+	since   time.Time
+	noticed time.Time
+}
+
+// check is one Check and what is known of it.
+type check struct {
+	Check
+	service *service
+	kick    chan struct{} // capacity 1: run at once
+
+	counter counter
+	reason  string
+	since   time.Time
+	epoch   int                // attempts begun in an earlier epoch do not count
+	cancel  context.CancelFunc // ends the attempt under way; nil between attempts
+}
+
+func newService(s Service, now time.Time) *service {
+	svc := &service{name: s.Name, since: now}
+	for _, c := range s.Checks {
+		c = withDefaults(c)
+		svc.checks = append(svc.checks, &check{
+			Check:   c,
+			service: svc,
+			kick:    make(chan struct{}, 1),
+			counter: counter{rise: c.Rise, fall: c.Fall},
+			reason:  "no result yet",
+			since:   now,
+		})
+	}
+	svc.verdict = verdict{}.combine(svc.checkStatus())
+	return svc
+}
+
+func withDefaults(c Check) Check {
+	if c.Interval <= 0 {
+		c.Interval = time.Second
+	}
+	if c.Timeout <= 0 {
+		c.Timeout = 500 * time.Millisecond
+	}
+	if c.FastInterval <= 0 {
+		c.FastInterval = c.Interval
+	}
+	c.Rise, c.Fall = max(c.Rise, 1), max(c.Fall, 1)
+	if c.Listener != nil {
+		c.Rise, c.Fall = 1, 1
+	}
+	return c
+}
+
+func (s *service) checkStatus() []CheckStatus {
+	all := make([]CheckStatus, len(s.checks))
+	for i, c := range s.checks {
+		all[i] = CheckStatus{Name: c.Name, State: c.counter.state, Reason: c.reason, Since: c.since}
+	}
+	return all
+}
+
+func (s *service) kickActive() {
+	for _, c := range s.checks {
+		if c.Listener == nil {
+			c.run()
+		}
+	}
+}
+
+func (c *check) status() CheckStatus {
+	return CheckStatus{State: c.counter.state, Reason: c.reason, Since: c.since}
+}
+
+// take counts one result. The caller holds the monitor's mu.
+func (c *check) take(err error, at time.Time) {
+	if unsure(err) {
+		c.reason = err.Error()
+		return
+	}
+	was := c.counter.state
+	c.counter.observe(err == nil)
+	if c.counter.state != was {
+		c.since = at
+	} else if c.Listener != nil && was == Down {
+		return // how the socket went says more than that it is still not there
+	}
+	c.reason = c.explain(err)
+}
+
+func (c *check) explain(err error) string {
+	switch {
+	case err != nil && c.counter.state == Up:
+		return fmt.Sprintf("failed %d of %d: %v", c.counter.streak, c.counter.fall, err)
+	case err != nil:
+		return err.Error()
+	case c.counter.state == Up:
+		return "ok"
+	default:
+		return fmt.Sprintf("ok, %d of %d in a row", c.counter.streak, c.counter.rise)
+	}
+}
+
+// forget starts c anew: unknown, the attempt under way does not count, the next one runs at once.
+func (c *check) forget(at time.Time) {
+	c.counter.reset()
+	c.reason, c.since = "starts anew: the socket is gone", at
+	c.restart()
+	c.run()
+}
+
+// restart ends the attempt under way without a result.
+func (c *check) restart() {
+	c.epoch++
+	if c.cancel != nil {
+		c.cancel()
+	}
+}
+
+// run makes the next attempt run at once, or right after the one under way.
+func (c *check) run() {
+	select {
+	case c.kick <- struct{}{}:
+	default:
+	}
+}
