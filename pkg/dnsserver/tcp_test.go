@@ -1,0 +1,189 @@
+package dnsserver
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/anyedge/anyedge/internal/nettest"
+)
+
+func framed(t *testing.T, questions ...string) (b []byte) {
+	t.Helper()
+	for i, question := range questions {
+		q := pack(t, ask(question, func(q *dns.Msg) { q.Id = uint16(i) }))
+		b = append(binary.BigEndian.AppendUint16(b, uint16(len(q))), q...)
+	}
+	return b
+}
+
+func dial(t *testing.T, addr string) *net.TCPConn {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c.(*net.TCPConn)
+}
+
+func receive(t *testing.T, c net.Conn) *dns.Msg {
+	t.Helper()
+	m, err := (&dns.Conn{Conn: c}).ReadMsg()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// Several queries in one segment are all answered (RFC 7766 section 6.2.1.1).
+func TestPipelinedQueries(t *testing.T) {
+	nettest.Need(t)
+	startServer(t, "[::1]:53")
+	c := dial(t, "[::1]:53")
+	if _, err := c.Write(framed(t, "edge.example. SOA", "no.edge.example. A", "www.example. A")); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []int{dns.RcodeSuccess, dns.RcodeNameError, dns.RcodeRefused} {
+		if m := receive(t, c); m.Rcode != want || m.Id != uint16(i) {
+			t.Errorf("answer %d: id %d, %s", i, m.Id, dns.RcodeToString[m.Rcode])
+		}
+	}
+}
+
+// Octets may come one by one.
+func TestSplitQuery(t *testing.T) {
+	nettest.Need(t)
+	startServer(t, "[::1]:53")
+	c := dial(t, "[::1]:53")
+	_ = c.SetNoDelay(true)
+	for _, b := range framed(t, "edge.example. SOA") {
+		if _, err := c.Write([]byte{b}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if m := receive(t, c); m.Rcode != dns.RcodeSuccess {
+		t.Errorf("%v", m)
+	}
+}
+
+// A client that sends what is no query, resets, or half-closes loses its connection, and nobody else does.
+func TestOddClients(t *testing.T) {
+	nettest.Need(t)
+	s := startServer(t, "[::1]:53")
+	for name, odd := range map[string]func(c *net.TCPConn){
+		"response": func(c *net.TCPConn) {
+			_, _ = c.Write([]byte("\x00\x0c\x00\x00\x80\x00\x00\x01\x00\x00\x00\x00\x00\x00"))
+		},
+		"empty":     func(c *net.TCPConn) { _, _ = c.Write([]byte{0, 0}) },
+		"half":      func(c *net.TCPConn) { _, _ = c.Write([]byte{9}); _ = c.CloseWrite() },
+		"cut short": func(c *net.TCPConn) { _, _ = c.Write([]byte{0, 99, 1}); _ = c.CloseWrite() },
+		"reset":     func(c *net.TCPConn) { _, _ = c.Write([]byte{0}); _ = c.SetLinger(0); _ = c.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := dial(t, "[::1]:53")
+			odd(c)
+			if b, err := io.ReadAll(c); len(b) > 0 {
+				t.Errorf("answered %x, %v", b, err)
+			}
+		})
+	}
+	query(t, "tcp", "[::1]:53", "edge.example. SOA")
+	waitFor(t, func() bool { return testutil.ToFloat64(s.metrics.connections) == 0 })
+}
+
+// Stopping ends connections that wait.
+func TestStopEndsConnections(t *testing.T) {
+	nettest.Need(t)
+	s := newServer(t, "[::1]:53")
+	stop := run(t, s)
+	c := dial(t, "[::1]:53")
+	if _, err := c.Write(framed(t, "edge.example. SOA")); err != nil {
+		t.Fatal(err)
+	}
+	receive(t, c)
+	stop()
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("read after the stop: %v", err)
+	}
+}
+
+// With all slots taken, a further client waits until one is free.
+func TestConnectionsAreBounded(t *testing.T) {
+	nettest.Need(t)
+	s := newServer(t, "[::1]:53")
+	s.slots = make(chan struct{}, 1)
+	run(t, s)
+	first := dial(t, "[::1]:53")
+	second := dial(t, "[::1]:53")
+	for _, c := range []*net.TCPConn{first, second} {
+		if _, err := c.Write(framed(t, "edge.example. SOA")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	receive(t, first)
+	if n := testutil.ToFloat64(s.metrics.connections); n != 1 {
+		t.Errorf("%v connections", n)
+	}
+	first.Close()
+	receive(t, second)
+}
+
+func TestPatience(t *testing.T) {
+	s := &Server{slots: make(chan struct{}, 4)}
+	for i, want := range []time.Duration{idleTimeout, idleTimeout, idleTimeout, busyTimeout, busyTimeout} {
+		if got := s.patience(); got != want {
+			t.Errorf("%d of 4 taken: %v, want %v", i, got, want)
+		}
+		if i < 4 {
+			s.slots <- struct{}{}
+		}
+	}
+}
+
+func TestSlowClients(t *testing.T) {
+	for name, tt := range map[string]struct {
+		sends []byte
+		want  time.Duration
+	}{
+		"idle":            {nil, idleTimeout},
+		"half a length":   {[]byte{0}, idleTimeout},
+		"begins a query":  {[]byte{0, 20, 1, 2}, queryTimeout},
+		"all but a octet": {append([]byte{0, 20}, make([]byte, 19)...), queryTimeout},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client, server := net.Pipe()
+				defer client.Close()
+				defer server.Close()
+				go func() { _, _ = client.Write(tt.sends) }()
+				start := time.Now()
+				_, err := readQuery(t.Context(), server, server, idleTimeout)
+				if took := time.Since(start); !errors.Is(err, os.ErrDeadlineExceeded) || took != tt.want {
+					t.Errorf("%v after %v, want a timeout after %v", err, took, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// However the end of ctx and a new deadline meet, the read ends.
+func TestReadEndsWithContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	client, server := net.Pipe()
+	defer client.Close()
+	defer server.Close()
+	if _, err := readQuery(ctx, server, server, time.Hour); !errors.Is(err, context.Canceled) {
+		t.Errorf("read = %v", err)
+	}
+}
