@@ -53,8 +53,8 @@ func serve(ctx context.Context, hurry <-chan struct{}, cfg config.Agent, log *sl
 	return err
 }
 
-// open takes what the agent needs from the machine, and nothing if it cannot have all. The journal and the listener come
-// first: with a second agent by mistake nothing is touched.
+// open takes what the agent needs from the machine, and nothing if it cannot have all. The lock comes first: a second
+// agent, started by mistake, must not touch anything.
 func open(cfg config.Agent, log *slog.Logger) (_ *agent, err error) {
 	a := &agent{log: log, registry: prometheus.NewRegistry()}
 	defer func() {
