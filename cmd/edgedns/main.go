@@ -7,12 +7,10 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
 	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"github.com/anyedge/anyedge/internal/config"
 )
@@ -47,7 +45,8 @@ func command(stderr io.Writer) *cobra.Command {
 		Use:   "edgedns --config FILE",
 		Short: "Answer DNS queries with the addresses of this site's own pods",
 		Long: "edgedns is the authoritative DNS server of a site: it answers for the services of its configuration with the\n" +
-			"addresses of endpoints that work, over UDP and TCP, also at anycast addresses that are not on the host yet.",
+			"addresses of endpoints that work, over UDP and TCP, also at anycast addresses that are not on the host yet.\n" +
+			"SIGTERM ends it; a second one does not wait.",
 		Example: "  edgedns --config /etc/anyedge/edgedns.yaml --check-config\n" +
 			"  edgedns --config /etc/anyedge/edgedns.yaml --log-format json",
 		Version:       version(),
@@ -80,10 +79,14 @@ func (o options) run(cmd *cobra.Command, stderr io.Writer) error {
 		fmt.Fprintln(cmd.OutOrStdout(), o.config+": ok")
 		return nil
 	}
-	log.Info("edgedns", "version", version(), "config", o.config, "site", cfg.Site)
-	ctx, stop := signal.NotifyContext(cmd.Context(), unix.SIGINT, unix.SIGTERM)
-	defer stop()
-	return serve(ctx, cfg, log)
+	log.Info("edgedns starts", "version", version(), "config", o.config, "site", cfg.Site)
+	ctx, release := onSignals(cmd.Context(), log)
+	defer release()
+	if err := serve(ctx, cfg, log); err != nil {
+		return err
+	}
+	log.Info("stopped")
+	return nil
 }
 
 func load(path string) (config.DNS, error) {
@@ -98,7 +101,7 @@ func load(path string) (config.DNS, error) {
 func newLogger(w io.Writer, format, level string) (*slog.Logger, error) {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(level)); err != nil {
-		return nil, fmt.Errorf("--log-level %s: want debug, info, warn or error", level)
+		return nil, fmt.Errorf("--log-level %s: must be debug, info, warn or error", level)
 	}
 	opts := &slog.HandlerOptions{Level: l}
 	switch format {
@@ -107,7 +110,7 @@ func newLogger(w io.Writer, format, level string) (*slog.Logger, error) {
 	case "json":
 		return slog.New(slog.NewJSONHandler(w, opts)), nil
 	default:
-		return nil, fmt.Errorf("--log-format %s: want text or json", format)
+		return nil, fmt.Errorf("--log-format %s: must be text or json", format)
 	}
 }
 
