@@ -22,6 +22,7 @@ type probeFlags struct {
 	interval, duration time.Duration
 	dns, dnsType       string
 	json, events       string
+	points             int
 }
 
 func newProbe() *cobra.Command {
@@ -47,6 +48,7 @@ result either way. docs/probe.md says what each number means.`,
 	flags.StringVar(&f.dns, "dns", "", "send DNS queries for `QNAME` instead")
 	flags.StringVar(&f.dnsType, "type", "AAAA", "`TYPE` of the DNS queries")
 	flags.StringVar(&f.json, "json", "", "write the result as JSON to `FILE`, - for stdout")
+	flags.IntVar(&f.points, "points", 1000, "of the course of the run in the result, at most")
 	flags.StringVar(&f.events, "events", "", "write what happens as JSON lines to `FILE`, - for stdout")
 	return cmd
 }
@@ -71,7 +73,7 @@ func (f probeFlags) config() (cfg probe.ProberConfig, err error) {
 			return cfg, fmt.Errorf("--source %q: want an address", f.source)
 		}
 	}
-	cfg.Interval, cfg.Duration = f.interval, f.duration
+	cfg.Interval, cfg.Duration, cfg.Points = f.interval, f.duration, f.points
 	return cfg, nil
 }
 

@@ -130,7 +130,7 @@ func TestDNSIdsWrap(t *testing.T) {
 // A whole run over the wrap: nothing may be taken for anything else.
 func TestDNSRunOverTheWrap(t *testing.T) {
 	t.Parallel()
-	q, tally := newTestQueries(t), newTally(time100us)
+	q, tally := newTestQueries(t), newTally(time100us, usualPoints)
 	response := pack(t, dnsResponse(t, q.encode(nil, 0, 0), "mec-1"))
 	const probes = 140_000 // more than two times all ids
 	for n := range uint64(probes) {

@@ -44,8 +44,7 @@ func middle(bucket int) int64 {
 		return int64(bucket)
 	}
 	shift := (bucket-histogramExact)/histogramPerBit + 1
-	low := int64((bucket-histogramExact)%histogramPerBit+histogramPerBit) << shift
-	return low + int64(1)<<(shift-1)
+	return floor(bucket) + int64(1)<<(shift-1)
 }
 
 // quantile returns the smallest counted value that at least the share q of all values does not exceed, within the
@@ -67,6 +66,41 @@ func (h *histogram) percentiles() Percentiles {
 		return Percentiles{}
 	}
 	return Percentiles{P50: ms(h.quantile(0.5)), P90: ms(h.quantile(0.9)), P99: ms(h.quantile(0.99)), Max: ms(h.max)}
+}
+
+// maxBins bounds the bins of one site in a report.
+const maxBins = 100
+
+// bins returns the distribution for a report: as fine as at most maxBins of them allow.
+func (h *histogram) bins() []Bin {
+	first, last := 0, len(h.counts)-1
+	for first < last && h.counts[first] == 0 {
+		first++
+	}
+	for last > first && h.counts[last] == 0 {
+		last--
+	}
+	width := (last-first)/maxBins + 1
+	var bins []Bin
+	for from := first; from <= last; from += width {
+		b := Bin{FromMs: ms(floor(from)), ToMs: ms(floor(from + width))}
+		for _, c := range h.counts[from:min(from+width, len(h.counts))] {
+			b.N += int(c)
+		}
+		if b.N > 0 {
+			bins = append(bins, b)
+		}
+	}
+	return bins
+}
+
+// floor returns the smallest value of a bucket.
+func floor(bucket int) int64 {
+	if bucket < histogramExact {
+		return int64(bucket)
+	}
+	shift := (bucket-histogramExact)/histogramPerBit + 1
+	return int64((bucket-histogramExact)%histogramPerBit+histogramPerBit) << shift
 }
 
 // ms turns nanoseconds into the milliseconds of reports.

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,7 @@ type ProberConfig struct {
 	Interval time.Duration // between probes: 100us to 1m
 	Duration time.Duration // 0: until the context is done
 	Question *Question     // nil: UDP probes; else DNS queries for it
+	Points   int           // of the report's series at most: 100 to 100,000; 0: 1000
 	OnEvent  func(Event)   // optional; called by one goroutine, may be slow: then events are dropped, never probes
 }
 
@@ -69,6 +71,8 @@ func (cfg ProberConfig) check() error {
 		return fmt.Errorf("source %s: not of the same address family as the target %s", source, target)
 	case cfg.Interval < minInterval || cfg.Interval > maxInterval:
 		return fmt.Errorf("interval %s: want %s to %s", cfg.Interval, minInterval, maxInterval)
+	case cfg.Points != 0 && (cfg.Points < minPoints || cfg.Points > maxPoints):
+		return fmt.Errorf("points %d: want %d to %d", cfg.Points, minPoints, maxPoints)
 	case cfg.Duration < 0:
 		return fmt.Errorf("duration %s: want 0 (until interrupted) or more", cfg.Duration)
 	}
@@ -88,7 +92,7 @@ func (p *Prober) Run(ctx context.Context) (Report, error) {
 	}
 	r := &proberRun{
 		Prober: p, clock: clock, socket: socket,
-		tally: newTally(p.cfg.Interval), events: make(chan Event, eventBacklog),
+		tally: newTally(p.cfg.Interval, cmp.Or(p.cfg.Points, usualPoints)), events: make(chan Event, eventBacklog),
 	}
 	return r.run(ctx)
 }

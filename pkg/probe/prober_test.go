@@ -274,6 +274,7 @@ func TestBadProberConfigs(t *testing.T) {
 		{func(c *ProberConfig) { c.Interval = 0 }, "interval 0s: want 100µs to 1m0s"},
 		{func(c *ProberConfig) { c.Interval = time.Hour }, "interval 1h0m0s: want 100µs to 1m0s"},
 		{func(c *ProberConfig) { c.Duration = -1 }, "duration -1ns: want 0 (until interrupted) or more"},
+		{func(c *ProberConfig) { c.Points = 99 }, "points 99: want 100 to 100000"},
 		{func(c *ProberConfig) { c.Question = &Question{"a.", "NOPE"} }, `DNS type "NOPE": unknown: want one as AAAA, A, SOA, TXT`},
 	} {
 		cfg := good

@@ -28,6 +28,8 @@ type Report struct {
 	Started     time.Time              `json:"started"`
 	Ended       time.Time              `json:"ended"`
 	StartMonoNs int64                  `json:"start_mono_ns"`
+	RTTBins     map[string][]Bin       `json:"rtt_bins"` // by site: the distribution of its round trips
+	Series      Series                 `json:"series"`
 }
 
 // Percentiles of a duration in milliseconds; all zero when there was none.
@@ -36,6 +38,13 @@ type Percentiles struct {
 	P90 float64 `json:"p90"`
 	P99 float64 `json:"p99"`
 	Max float64 `json:"max"`
+}
+
+// A Bin counts round trips of at least FromMs and less than ToMs. Bins are in order; empty ones are left out.
+type Bin struct {
+	FromMs float64 `json:"from_ms"`
+	ToMs   float64 `json:"to_ms"`
+	N      int     `json:"n"`
 }
 
 // An Outage is a maximal run of consecutive lost probes.

@@ -47,16 +47,18 @@ type tally struct {
 	rtt      histogram
 	sendLate histogram
 	outages  outages
+	series   series
 	live     live
 }
 
-// newTally returns a tally of probes sent every interval.
-func newTally(interval time.Duration) *tally {
+// newTally returns a tally of probes sent every interval, with a series of so many points.
+func newTally(interval time.Duration, points int) *tally {
 	// Twice what can be under way: duplicates are told from late answers as long as the probe is remembered.
 	window := int(2*(timeout+readGrace)/interval) + 1024
 	return &tally{
 		slots:   make([]slot, window),
 		outages: outages{interval: interval},
+		series:  newSeries(points),
 		live:    newLive(interval),
 	}
 }
@@ -163,6 +165,7 @@ func (t *tally) settleOne() {
 	case skipped:
 	case answered:
 		t.outages.answered(s)
+		t.series.add(s.seq, s.site, s.received-s.sent)
 	case pending:
 		s.state = expired
 		t.pending--
@@ -175,6 +178,7 @@ func (t *tally) settleOne() {
 func (t *tally) lose(s *slot) {
 	t.lost++
 	t.outages.lose(s)
+	t.series.add(s.seq, lostSite, 0)
 }
 
 // tick settles what can be settled at now and notices outages early.
@@ -192,12 +196,14 @@ func (t *tally) report(r *Report, interval time.Duration) {
 	r.IntervalMs = ms(int64(interval))
 	r.MTTRMs = float64(t.lost) * r.IntervalMs
 	r.RTTMs, r.SendLateMs = t.rtt.percentiles(), t.sendLate.percentiles()
-	r.BySite, r.RTTBySiteMs = map[string]int{}, map[string]Percentiles{}
+	r.BySite, r.RTTBySiteMs, r.RTTBins = map[string]int{}, map[string]Percentiles{}, map[string][]Bin{}
 	for _, s := range t.sites.list {
 		r.BySite[s.name] = s.received
 		r.RTTBySiteMs[s.name] = s.rtt.percentiles()
+		r.RTTBins[s.name] = s.rtt.bins()
 	}
 	r.Outages, r.MoreOutages = t.outages.list(t.siteName, func(mono int64) time.Time {
 		return r.Started.Add(time.Duration(mono - r.StartMonoNs))
 	})
+	r.Series = t.series.report(interval, t.siteName)
 }

@@ -36,7 +36,7 @@ type story struct {
 
 // play tells the story to a tally in the order of time and returns the tally and its events.
 func (s story) play(interval time.Duration) (*tally, []Event) {
-	t := newTally(interval)
+	t := newTally(interval, usualPoints)
 	answers := slices.Clone(s.answers)
 	slices.SortStableFunc(answers, func(a, b reception) int { return cmp.Compare(a.at, b.at) })
 	var events []Event
@@ -189,7 +189,7 @@ func TestReports(t *testing.T) {
 			want.Scheduled = max(want.Scheduled, want.Sent)
 			want.IntervalMs, want.MTTRMs = 10, float64(10*want.Lost)
 			want.Started, want.StartMonoNs = at(0), begin
-			ignore := cmpopts.IgnoreFields(Report{}, "RTTMs", "RTTBySiteMs", "SendLateMs")
+			ignore := cmpopts.IgnoreFields(Report{}, "RTTMs", "RTTBySiteMs", "SendLateMs", "RTTBins", "Series")
 			if diff := gocmp.Diff(want, tt.story.report(10*time.Millisecond), ignore, cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
@@ -351,7 +351,7 @@ func TestReportsAgainstModel(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	options := gocmp.Options{
 		cmpopts.EquateEmpty(),
-		cmpopts.IgnoreFields(Report{}, "RTTMs", "RTTBySiteMs", "SendLateMs", "IntervalMs", "MTTRMs", "Started", "StartMonoNs"),
+		cmpopts.IgnoreFields(Report{}, "RTTMs", "RTTBySiteMs", "SendLateMs", "RTTBins", "Series", "IntervalMs", "MTTRMs", "Started", "StartMonoNs"),
 		cmpopts.IgnoreFields(Outage{}, "Start", "End", "DurationMs", "GapMs", "FromSite", "ToSite", "LastAnswerMonoNs", "FirstAnswerMonoNs"),
 	}
 	for range 300 {
@@ -386,7 +386,7 @@ func checkEvents(t *testing.T, s story) {
 // A run of any length takes the same memory: nothing grows but what is bounded.
 func TestTallyIsBounded(t *testing.T) {
 	t.Parallel()
-	tally := newTally(10 * time.Millisecond)
+	tally := newTally(10*time.Millisecond, usualPoints)
 	slots := len(tally.slots)
 	for n := range 4 * maxOutages { // every other probe is lost
 		now := begin + int64(n)*10*msec
@@ -409,7 +409,7 @@ func TestTallyIsBounded(t *testing.T) {
 // A stall of everything must not confuse the matching: all that was under way is judged by when it was received.
 func TestAnswersReadAfterAStall(t *testing.T) {
 	t.Parallel()
-	tally := newTally(10 * time.Millisecond)
+	tally := newTally(10*time.Millisecond, usualPoints)
 	seq := tally.send(begin, begin)
 	tally.tick(begin + 1050*msec)
 	tally.receive(answer{seq: seq, site: []byte("a")}, begin+999*msec)
@@ -421,7 +421,7 @@ func TestAnswersReadAfterAStall(t *testing.T) {
 // Even a schedule that no prober keeps must not overrun the memory of probes.
 func TestTooManyUnderWay(t *testing.T) {
 	t.Parallel()
-	tally := newTally(time.Minute)
+	tally := newTally(time.Minute, usualPoints)
 	n := 3 * len(tally.slots)
 	for range n {
 		tally.send(begin, begin)
@@ -439,7 +439,7 @@ func TestTooManyUnderWay(t *testing.T) {
 }
 
 func BenchmarkTally(b *testing.B) {
-	tally, now, a := newTally(time.Millisecond), begin, answer{site: []byte("mec-1")}
+	tally, now, a := newTally(time.Millisecond, usualPoints), begin, answer{site: []byte("mec-1")}
 	b.ReportAllocs()
 	for b.Loop() {
 		now += msec
