@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -174,6 +175,9 @@ func waitSite(t *testing.T, name, want string) {
 	}
 }
 
+// silent are the faults that only the hold timer of 9 s tells, until BFD is there.
+var silent = []string{"link-loss", "agent-hang"}
+
 // Every experiment measures a failover to the next nearest site. The bounds are those of a machine that does a lot
 // beside; the figures that count are in docs/measurements.md.
 func TestRun(t *testing.T) {
@@ -198,8 +202,12 @@ func TestRun(t *testing.T) {
 			if m.SiteFrom != "mec-1" || m.SiteTo != "mec-2" {
 				t.Errorf("took over: %s -> %s, want mec-1 -> mec-2", m.SiteFrom, m.SiteTo)
 			}
-			if m.Lost == 0 || m.MTTRMs > 2000 || m.RTTMs < 12 {
-				t.Errorf("lost %d, MTTR %.1f ms, RTT %.1f ms: want losses, under 2 s, RTT of at least 12 ms", m.Lost, m.MTTRMs, m.RTTMs)
+			bound := 2000.0
+			if slices.Contains(silent, f.Name) {
+				bound = 12000
+			}
+			if m.Lost == 0 || m.MTTRMs > bound || m.RTTMs < 12 {
+				t.Errorf("lost %d, MTTR %.1f ms, RTT %.1f ms: want losses, under %.0f ms, RTT of at least 12 ms", m.Lost, m.MTTRMs, m.RTTMs, bound)
 			}
 			for _, phase := range []string{"first_route", "diverted", "first_answer"} {
 				if m.Phases[phase] <= 0 {
@@ -267,7 +275,7 @@ func TestBadInput(t *testing.T) {
 		{"no such lab", []string{"up", "nowhere", "--labs", dir}, `edgelab: no lab "nowhere"`},
 		{"malformed topology", []string{"up", write("a.clab.yml", "name: x\ntopology: []\n")}, "a.clab.yml:2:11: topology: "},
 		{"missing program", []string{"up", write("b.clab.yml", fmt.Sprintf(node, "no-such-program"))}, "program no-such-program of lab x is missing: run make build"},
-		{"no experiment", []string{"run", write("c.clab.yml", fmt.Sprintf(node, "edgelab")), "earthquake"}, `no experiment "earthquake": there are service-kill, dns-kill, agent-kill`},
+		{"no experiment", []string{"run", write("c.clab.yml", fmt.Sprintf(node, "edgelab")), "earthquake"}, `no experiment "earthquake": there are service-kill, dns-kill, agent-kill, `},
 		{"no runs", []string{"run", write("d.clab.yml", fmt.Sprintf(node, "edgelab")), "dns-kill", "--runs", "0"}, "--runs 0: must be at least 1"},
 		{"down of nothing", []string{"down", "nowhere"}, "edgelab: nowhere: lab is not up"},
 		{"node file for a router", []string{"router", write("n.yaml", "interfaces:\n  - {name: lo, addresses: []}\n")}, "router: is missing"},

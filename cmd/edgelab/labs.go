@@ -58,9 +58,12 @@ func list(out io.Writer, labs string) error {
 		}
 		fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%s\n", topology.Name, len(topology.Nodes), len(topology.Links), state, f)
 	}
-	fmt.Fprintln(t, "\nEXPERIMENT")
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(t, "\nEXPERIMENT\tFAULT")
 	for _, f := range lab.Faults() {
-		fmt.Fprintf(t, "%s\n", f.Name)
+		fmt.Fprintf(t, "%s\t%s\n", f.Name, f.Help)
 	}
 	return t.Flush()
 }

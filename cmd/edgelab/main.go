@@ -47,7 +47,7 @@ func command() *cobra.Command {
 	var labs string
 	root.PersistentFlags().StringVar(&labs, "labs", "", "directory of the labs (default: labs/containerlab here or beside the programs)")
 	root.AddCommand(listCommand(&labs), upCommand(&labs), runCommand(&labs), demoCommand(&labs), execCommand(), downCommand(),
-		nodeCommand(), routerCommand(), insideCommand())
+		nodeCommand(), routerCommand(), renderCommand(&labs), insideCommand())
 	return root
 }
 
