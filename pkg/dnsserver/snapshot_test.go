@@ -152,3 +152,23 @@ func hasBelow(s *snapshot, name string) bool {
 	}
 	return false
 }
+
+// Records of a zone are shared by all answers: the race detector sees who writes to them.
+func TestAnswersShareRecords(t *testing.T) {
+	s := testSnapshot(t, testContent(true))
+	for range 4 {
+		t.Run("", func(t *testing.T) {
+			t.Parallel()
+			for _, question := range []string{"edge.example. NS", "edge.example. SOA", "no.edge.example. A", "health.edge.example. A"} {
+				for _, opt := range []func(*dns.Msg){edns(1232), edns(512, &dns.EDNS0_NSID{Code: dns.EDNS0NSID}), func(*dns.Msg) {}} {
+					if out, _ := s.reply(nil, pack(t, ask(question, opt)), udp); len(out) < headerSize {
+						t.Errorf("%s: %x", question, out)
+					}
+				}
+			}
+		})
+	}
+	if got := len(s.zones["edge.example."].glue); got != 2 {
+		t.Errorf("glue has grown to %d records", got)
+	}
+}
