@@ -1,6 +1,7 @@
 package config
 
 import (
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,8 +29,7 @@ func link(it item, nodes []node, used places[lab.Endpoint]) lab.Link {
 	if o.has("type") {
 		o.get("type").labChoice("veth")
 	}
-	vars := o.get("vars").labObject("delay")
-	l := lab.Link{Delay: vars.get("delay").duration(0, 0, maxDelay)}
+	l := lineOf(o.get("vars").labObject("delay", "jitter", "loss"))
 	ends := o.need("endpoints", `both ends, such as ["r1:eth1", "r2:eth1"]`)
 	list := ends.list("")
 	if ends.present() && ends.node.Kind == yaml.SequenceNode && len(list) != 2 {
@@ -43,6 +43,34 @@ func link(it item, nodes []node, used places[lab.Endpoint]) lab.Link {
 		ends.bad("a link joins two nodes, not %s with itself", l.A.Node)
 	}
 	return l
+}
+
+// lineOf reads what a link does to frames besides carrying them.
+func lineOf(vars object) lab.Link {
+	l := lab.Link{
+		Delay:  vars.get("delay").duration(0, 0, maxDelay),
+		Jitter: vars.get("jitter").duration(0, 0, maxDelay),
+		Loss:   vars.get("loss").percent(),
+	}
+	if l.Jitter > l.Delay {
+		vars.get("jitter").bad("jitter %s is more than the delay %s around which it lies", l.Jitter, l.Delay)
+	}
+	return l
+}
+
+// percent reads "0.1%" as 0.001.
+func (it item) percent() float64 {
+	text, ok := it.text("a share of frames, such as 0.1%")
+	if !ok {
+		return 0
+	}
+	digits, ok := strings.CutSuffix(text, "%")
+	share, err := strconv.ParseFloat(digits, 64)
+	if !ok || err != nil || !(share >= 0 && share <= 100) {
+		it.bad("must be a share of frames from 0%% to 100%%, such as 0.1%%, not %q", text)
+		return 0
+	}
+	return share / 100
 }
 
 func endpoint(it item, nodes []node, used places[lab.Endpoint]) lab.Endpoint {

@@ -36,9 +36,14 @@ type Bind struct {
 
 // A Link joins two interfaces.
 type Link struct {
-	A, B  Endpoint
-	Delay time.Duration // one way
+	A, B   Endpoint
+	Delay  time.Duration // one way
+	Jitter time.Duration // up to that much more or less than Delay; frames stay in order
+	Loss   float64       // share of frames that never arrive, 0 to 1
 }
+
+// ideal tells that frames arrive at once, all of them.
+func (l Link) ideal() bool { return l.Delay == 0 && l.Loss == 0 }
 
 // An Endpoint is an interface of a node.
 type Endpoint struct {

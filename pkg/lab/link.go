@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A cable joins two interfaces of nodes. Without delay it is one veth pair. With delay the kernel's netem holds the
-// frames back where it can; else each end is a veth pair whose far side lies in the lab's own namespace, and a wire
+// A cable joins two interfaces of nodes. An ideal one is one veth pair. Else the kernel's netem delays and drops
+// frames where it can; else each end is a veth pair whose far side lies in the lab's own namespace, and a wire
 // carries frames between the two far sides.
 type cable struct {
 	link Link
@@ -26,13 +26,13 @@ type cable struct {
 func plug(n int, l Link, nodes map[string]namespace, netem bool) (*cable, error) {
 	c := &cable{link: l}
 	err := onThread(func() error {
-		if l.Delay == 0 || netem {
+		if l.ideal() || netem {
 			return c.direct(n, nodes)
 		}
 		return c.delayed(n, nodes)
 	})
-	if err == nil && netem && l.Delay > 0 {
-		err = errors.Join(hold(nodes[l.A.Node], l.A.Interface, l.Delay), hold(nodes[l.B.Node], l.B.Interface, l.Delay))
+	if err == nil && netem && !l.ideal() {
+		err = errors.Join(hold(nodes[l.A.Node], l.A.Interface, l), hold(nodes[l.B.Node], l.B.Interface, l))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("link %s - %s: %w", l.A, l.B, err)
@@ -74,7 +74,7 @@ func (c *cable) delayed(n int, nodes map[string]namespace) error {
 		c.ends[i], index[i] = far, side.Attrs().Index
 	}
 	var err error
-	c.wire, err = newWire(index[0], index[1], c.link.Delay)
+	c.wire, err = newWire(index[0], index[1], c.link)
 	return err
 }
 
@@ -104,20 +104,23 @@ func hand(name string, to Endpoint, nodes map[string]namespace) error {
 	})
 }
 
-// hold makes netem keep each frame that leaves the interface for delay.
-func hold(ns namespace, name string, delay time.Duration) error {
+// hold makes netem treat each frame that leaves the interface as the link does.
+func hold(ns namespace, name string, l Link) error {
 	return ns.do(func() error {
 		link, err := netlink.LinkByName(name)
 		if err != nil {
 			return err
 		}
-		return netlink.QdiscAdd(delayQdisc(link, delay))
+		return netlink.QdiscAdd(lineQdisc(link, l))
 	})
 }
 
-func delayQdisc(link netlink.Link, delay time.Duration) netlink.Qdisc {
+func lineQdisc(link netlink.Link, l Link) netlink.Qdisc {
 	attrs := netlink.QdiscAttrs{LinkIndex: link.Attrs().Index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT}
-	return netlink.NewNetem(attrs, netlink.NetemQdiscAttrs{Latency: uint32(delay.Microseconds()), Limit: 100_000})
+	return netlink.NewNetem(attrs, netlink.NetemQdiscAttrs{
+		Latency: uint32(l.Delay.Microseconds()), Jitter: uint32(l.Jitter.Microseconds()), Loss: float32(l.Loss * 100),
+		Limit: 100_000,
+	})
 }
 
 // haveNetem tells whether the kernel can delay by itself, by trying it on lo of the lab's own namespace.
@@ -126,7 +129,7 @@ func haveNetem() bool {
 	if err != nil {
 		return false
 	}
-	q := delayQdisc(lo, time.Millisecond)
+	q := lineQdisc(lo, Link{Delay: time.Millisecond})
 	if netlink.QdiscAdd(q) != nil {
 		return false
 	}

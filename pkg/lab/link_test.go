@@ -24,7 +24,7 @@ type pair struct {
 
 const portA, portB = "[2001:db8::a]:9", "[2001:db8::b]:9"
 
-func newPair(t *testing.T, delay time.Duration) pair {
+func newPair(t *testing.T, line Link) pair {
 	t.Helper()
 	nettest.Need(t)
 	if err := quietWires(); err != nil {
@@ -39,8 +39,8 @@ func newPair(t *testing.T, delay time.Duration) pair {
 		t.Cleanup(func() { _ = ns.close() })
 		spaces[name] = ns
 	}
-	link := Link{A: Endpoint{"a", "eth1"}, B: Endpoint{"b", "eth1"}, Delay: delay}
-	c, err := plug(0, link, spaces, false)
+	line.A, line.B = Endpoint{"a", "eth1"}, Endpoint{"b", "eth1"}
+	c, err := plug(0, line, spaces, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,10 +92,10 @@ func listen(t *testing.T, ns namespace, addr string) *net.UDPConn {
 	return conn
 }
 
-// Every packet arrives, in order, and none before its time.
+// Every packet arrives, in order in spite of jitter, and none before its time.
 func TestWireDelaysInOrder(t *testing.T) {
 	const delay, count = 3 * time.Millisecond, 500
-	p := newPair(t, delay)
+	p := newPair(t, Link{Delay: delay + time.Millisecond, Jitter: time.Millisecond})
 	from, to := listen(t, p.a, portA), listen(t, p.b, portB)
 	p.carried(t, func() {
 		go func() {
@@ -120,9 +120,34 @@ func TestWireDelaysInOrder(t *testing.T) {
 	})
 }
 
+// About as many packets as asked for never arrive: of 2,000 at 10 %, less than 100 or more than 300 is a chance of 1e-12.
+func TestWireLoses(t *testing.T) {
+	const count = 2000
+	p := newPair(t, Link{Loss: 0.1})
+	from, to := listen(t, p.a, portA), listen(t, p.b, portB)
+	p.carried(t, func() {
+		got := 0
+		buf := make([]byte, 8)
+		for i := range uint64(count) {
+			_, _ = from.WriteToUDPAddrPort(binary.BigEndian.AppendUint64(nil, i), netip.MustParseAddrPort(portB))
+			_ = to.SetReadDeadline(time.Now().Add(2 * time.Millisecond))
+			if _, err := to.Read(buf); err == nil {
+				got++
+			}
+		}
+		_ = to.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+		for _, err := to.Read(buf); err == nil; _, err = to.Read(buf) {
+			got++
+		}
+		if lost := count - got; lost < 100 || lost > 300 {
+			t.Errorf("%d of %d lost, want about %d", lost, count, count/10)
+		}
+	})
+}
+
 // TCP needs the packet sockets' virtio-net headers: segments are large and their checksums partial.
 func TestWireCarriesTCP(t *testing.T) {
-	p := newPair(t, time.Millisecond)
+	p := newPair(t, Link{Delay: time.Millisecond})
 	var l net.Listener
 	err := p.b.do(func() (err error) { l, err = net.Listen("tcp", portB); return err })
 	if err != nil {
@@ -165,7 +190,7 @@ func TestWireCarriesTCP(t *testing.T) {
 func TestLinkDownIsSeenOnTheOtherSide(t *testing.T) {
 	for _, delay := range []time.Duration{0, time.Millisecond} {
 		t.Run(delay.String(), func(t *testing.T) {
-			p := newPair(t, delay)
+			p := newPair(t, Link{Delay: delay})
 			p.carried(t, func() {
 				for _, up := range []bool{false, true} {
 					set(t, p.a, up)

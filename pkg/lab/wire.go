@@ -4,17 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// A wire carries frames between two interfaces with a fixed delay each way: the delay line for kernels without netem.
+// A wire carries frames between two interfaces with a delay each way, for kernels without netem.
 // Both ends are packet sockets with PACKET_VNET_HDR, so that offloaded checksums and GSO frames pass untouched, and
 // PACKET_IGNORE_OUTGOING, so that a sent frame is not read back. One thread serves both directions.
 type wire struct {
-	delay time.Duration
+	link  Link
 	ends  [2]int // sockets
 	lines [2]line
 	wake  int // eventfd: written once to end run
@@ -43,8 +43,8 @@ const (
 )
 
 // newWire opens both ends in the calling thread's namespace.
-func newWire(a, b int, delay time.Duration) (*wire, error) {
-	w := &wire{delay: delay, ends: [2]int{-1, -1}}
+func newWire(a, b int, l Link) (*wire, error) {
+	w := &wire{link: l, ends: [2]int{-1, -1}}
 	var err error
 	if w.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("eventfd: %w", err)
@@ -103,7 +103,7 @@ func (w *wire) run(ctx context.Context) error {
 		}
 		now := monotonic()
 		for i := range w.ends {
-			if err := w.receive(i, now+int64(w.delay), scratch); err != nil {
+			if err := w.receive(i, now, scratch); err != nil {
 				return err
 			}
 		}
@@ -151,13 +151,15 @@ func (w *wire) untilDue(now int64) *unix.Timespec {
 }
 
 // receive takes what has arrived at end i into the line towards the other end.
-func (w *wire) receive(i int, due int64, scratch []byte) error {
+func (w *wire) receive(i int, now int64, scratch []byte) error {
 	l := &w.lines[i]
 	for range batch {
 		n, err := unix.Read(w.ends[i], scratch)
 		switch {
 		case err == nil:
-			l.push(due, scratch[:n])
+			if w.link.Loss == 0 || rand.Float64() >= w.link.Loss {
+				l.push(w.due(l, now), scratch[:n])
+			}
 		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.ENETDOWN):
 			return nil // ENETDOWN: an end was set down; told once per change
 		case errors.Is(err, unix.EINTR):
@@ -166,6 +168,18 @@ func (w *wire) receive(i int, due int64, scratch []byte) error {
 		}
 	}
 	return nil
+}
+
+// due is when a frame that arrived now is to leave: never before the one in front of it.
+func (w *wire) due(l *line, now int64) int64 {
+	due := now + int64(w.link.Delay)
+	if w.link.Jitter > 0 {
+		due += rand.Int64N(2*int64(w.link.Jitter)+1) - int64(w.link.Jitter)
+	}
+	if n := len(l.frames); n > 0 {
+		due = max(due, l.frames[n-1].due)
+	}
+	return due
 }
 
 // send puts the due frames of line i out of the other end. What the kernel does not take is lost, as on any wire.
