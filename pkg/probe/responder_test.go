@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -53,7 +54,8 @@ func addrs(list ...string) (ports []netip.AddrPort) {
 	return ports
 }
 
-// addAddress gives lo an address for the rest of the test.
+// addAddress gives lo an address for the rest of the test, and returns once it is reachable: the kernel adds the local
+// route of an IPv6 address later, from a worker.
 func addAddress(t testing.TB, address string) {
 	t.Helper()
 	lo, err := netlink.LinkByName("lo")
@@ -65,12 +67,18 @@ func addAddress(t testing.TB, address string) {
 		t.Fatal(err)
 	}
 	if a.IP.To4() == nil {
-		a.Flags = unix.IFA_F_NODAD // else it is of no use until a worker of the kernel has looked at it
+		a.Flags = unix.IFA_F_NODAD
 	}
 	if err := netlink.AddrAdd(lo, a); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = netlink.AddrDel(lo, a) })
+	for {
+		if to, err := netlink.RouteGet(a.IP); err == nil && to[0].Type == unix.RTN_LOCAL {
+			return
+		}
+		runtime.Gosched()
+	}
 }
 
 // exchange sends a request and returns the reply.
