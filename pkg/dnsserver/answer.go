@@ -58,9 +58,9 @@ func (s *snapshot) records(m *dns.Msg, n *node, q dns.Question) *dns.EDNS0_EDE {
 		// RFC 8482 section 4.2: no type to ask for, and nothing to amplify.
 		m.Answer = []dns.RR{&dns.HINFO{Hdr: header(q.Name, dns.TypeHINFO, n.zone.ttl), Cpu: "RFC8482"}}
 	case n.kind == apex && q.Qtype == dns.TypeSOA:
-		m.Answer = []dns.RR{n.zone.soa}
+		m.Answer = owned(q.Name, n.zone.soa)
 	case n.kind == apex && q.Qtype == dns.TypeNS:
-		m.Answer, m.Extra = n.zone.ns, n.zone.glue
+		m.Answer, m.Extra = owned(q.Name, n.zone.ns...), n.zone.glue
 	case q.Qtype == dns.TypeAAAA:
 		return n.addressRecords(m, q, steering.IPv6)
 	case q.Qtype == dns.TypeA:
@@ -106,6 +106,16 @@ func (s *snapshot) chaos(m *dns.Msg, q dns.Question) *dns.EDNS0_EDE {
 		m.Answer = []dns.RR{txt}
 	}
 	return nil
+}
+
+// owned copies records of the zone to the name as it was asked: upper and lower case come back as they came.
+func owned(name string, shared ...dns.RR) []dns.RR {
+	rrs := make([]dns.RR, len(shared))
+	for i, rr := range shared {
+		rrs[i] = dns.Copy(rr)
+		rrs[i].Header().Name = name
+	}
+	return rrs
 }
 
 func refuse(m *dns.Msg, code uint16, text string) *dns.EDNS0_EDE {

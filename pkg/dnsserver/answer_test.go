@@ -60,6 +60,13 @@ NOERROR aa
 aPI.eDge.EXample. 30 IN AAAA 2001:db8:1::10
 aPI.eDge.EXample. 30 IN AAAA 2001:db8:1::11
 `},
+		{name: "also that of a zone", query: ask("eDge.EXample. NS"), want: `
+NOERROR aa
+eDge.EXample. 30 IN NS ns.edge.example.
+eDge.EXample. 30 IN NS ns.backup.example.
+additional ns.edge.example. 30 IN AAAA 2001:db8:53::53
+additional ns.edge.example. 30 IN A 192.0.2.53
+`},
 		{query: ask("edge.example. SOA"), want: "NOERROR aa\n" + soa},
 		{query: ask("edge.example. NS"), want: `
 NOERROR aa

@@ -15,6 +15,10 @@ import (
 // negativeTTL bounds how long a resolver may remember that something does not exist (RFC 2308 section 5).
 const negativeTTL = 5 * time.Second
 
+// maxName is a name of 255 octets (RFC 1035 section 2.3.4) as text, which lacks the first label's length and the root's
+// but has a dot at its end. The library would pack, and never read again, one more.
+const maxName = 254
+
 // The timers of the SOA record are for secondaries, of which there are none: anycast sites read the same files.
 const (
 	soaRefresh = 3600
@@ -127,6 +131,9 @@ func (s *snapshot) addZone(z Zone) error {
 	mailbox := "hostmaster." + z.Name
 	if z.Name == "." {
 		mailbox = "hostmaster."
+	}
+	if err := checkName(mailbox); err != nil {
+		return fmt.Errorf("is too long: no room for the SOA record's mailbox: %w", err)
 	}
 	c.soa = &dns.SOA{
 		Hdr: header(z.Name, dns.TypeSOA, negative), Ns: z.NS[0].Name, Mbox: mailbox, Serial: s.serial,
@@ -254,7 +261,7 @@ func parent(name string) string {
 
 // checkName refuses what a map of canonical names could never answer.
 func checkName(name string) error {
-	if _, ok := dns.IsDomainName(name); !ok || name != dns.CanonicalName(name) {
+	if _, ok := dns.IsDomainName(name); !ok || len(name) > maxName || name != dns.CanonicalName(name) {
 		return fmt.Errorf("%q is not a lower-case, fully qualified domain name", name)
 	}
 	return nil

@@ -39,6 +39,14 @@ func TestContentIsRefused(t *testing.T) {
 			Content{Zones: []Zone{zone("example.", ns)}, Services: []steering.Service{testService("a.example.", 1), testService("a.example.", 1)}},
 		},
 		{
+			"zone without room for its mailbox", "is too long: no room for the SOA record's mailbox: ",
+			Content{Zones: []Zone{zone(strings.Repeat(strings.Repeat("a", 60)+".", 4), NS{Name: "ns.example."})}},
+		},
+		{
+			"name of 256 octets", "is not a lower-case, fully qualified domain name",
+			Content{Zones: []Zone{zone("example.", ns)}, Services: []steering.Service{testService(strings.Repeat("a", 54)+"."+strings.Repeat(strings.Repeat("a", 63)+".", 3)+"example.", 1)}},
+		},
+		{
 			"label too long", "is not a lower-case, fully qualified domain name",
 			Content{Zones: []Zone{zone("example.", ns)}, Services: []steering.Service{testService(strings.Repeat("a", 64)+".example.", 1)}},
 		},
