@@ -60,6 +60,14 @@ func (s *session) carries(p netip.Prefix) bool {
 	return s.v6
 }
 
+// unsettle makes pending what a Set changed. What waits for an UPDATE goes on waiting even if the Set takes that change
+// back: the UPDATE may be on its way, and one that undoes it follows.
+func (s *session) unsettle(p netip.Prefix, wanted bool) {
+	if !s.pending[p] {
+		s.settle(p, wanted)
+	}
+}
+
 // settle brings pending up to date for one prefix.
 func (s *session) settle(p netip.Prefix, wanted bool) {
 	if s.written[p] == (wanted && s.carries(p)) {
@@ -93,7 +101,7 @@ func (l *ledger) open(s *session, now time.Time, changed []netip.Prefix) {
 	}
 	var refused []netip.Prefix
 	for _, p := range changed {
-		s.settle(p, l.wanted[p])
+		s.unsettle(p, l.wanted[p])
 		if l.wanted[p] && !s.carries(p) {
 			refused = append(refused, p)
 		}
@@ -218,10 +226,10 @@ type lateSession struct {
 func (l *ledger) markLate(s *session, now time.Time) lateSession {
 	late := lateSession{address: s.address}
 	for p := range s.pending {
-		if s.written[p] {
-			late.withdraw = append(late.withdraw, p)
-		} else {
+		if l.wanted[p] && s.carries(p) {
 			late.announce = append(late.announce, p)
+		} else {
+			late.withdraw = append(late.withdraw, p)
 		}
 	}
 	if s.late != l.generation {

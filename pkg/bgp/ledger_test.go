@@ -147,3 +147,34 @@ func TestLedgerReportsEveryGenerationOnce(t *testing.T) {
 	l.lost(netip.MustParseAddr("fd00::c"))
 	l.established(at(3), netip.MustParseAddr("fd00::c"), true, true)
 }
+
+// A Set that takes the one before it back, while that one's UPDATE is on its way, is not written before the UPDATE that
+// undoes it; without any UPDATE both are repaired, not believed.
+func TestLedgerWaitsForWhatIsTakenBack(t *testing.T) {
+	l := twoNeighbors()
+	l.established(start, peerA, true, true)
+	l.set(start, prefixes(p6))
+	l.set(start, prefixes())
+	told(l)
+	if l.waiting(2) == nil {
+		t.Error("Wait would return while an UPDATE is on its way")
+	}
+	if l.wrote(at(1), peerA, []netip.Prefix{p6}, nil) {
+		t.Error("reported though the withdrawal has not left")
+	}
+	late, _ := l.overdue(at(2*time.Second), time.Second)
+	if len(late) != 1 || late[0].announce != nil || !slices.Equal(late[0].withdraw, []netip.Prefix{p6}) {
+		t.Errorf("late %+v", late)
+	}
+	expect(t, l, "withdraw [2001:db8::1/128]")
+	l.wrote(at(3*time.Second), peerA, nil, []netip.Prefix{p6})
+	expect(t, l, "1 fd00::a", "2 fd00::a")
+
+	l.set(at(4*time.Second), prefixes(p6))
+	l.set(at(4*time.Second), prefixes())
+	told(l)
+	late, _ = l.overdue(at(5*time.Second), time.Second) // GoBGP sent neither
+	if len(late) != 1 || late[0].announce != nil || !slices.Equal(late[0].withdraw, []netip.Prefix{p6}) {
+		t.Errorf("late %+v", late)
+	}
+}
