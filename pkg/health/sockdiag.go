@@ -82,7 +82,7 @@ func groups(listeners []Listener) uint32 {
 func (sockDiag) bound(l Listener) (bool, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
 	if err != nil {
-		return false, fmt.Errorf("sock_diag: %w", err)
+		return false, fmt.Errorf("sock_diag: sockets cannot be watched: modprobe udp_diag tcp_diag, or remove the listener checks: %w", err)
 	}
 	defer unix.Close(fd)
 	// The kernel answers within the call; a limit is there so that no error in that belief can hang a check.
