@@ -89,7 +89,8 @@ func (a *Addresses) List() ([]netip.Prefix, error) {
 // Set makes the wanted addresses, each a /32 or /128, the whole set of ours on the interface: it adds what lacks, then
 // removes ours that are not wanted, then reads all back. An address that was there before, without our mark, is used but
 // never removed. Nothing is touched when a wanted address is not valid. When some of it fails the rest is still done, and
-// the error names each address and the remedy; Set may be called again to retry, and again after success: it then
+// the error names each address and the remedy: in its tree every error that is about one address alone has a method
+// Address() netip.Prefix. Set may be called again to retry, and again after success: it then
 // changes nothing.
 //
 // The kernel does not choose a service address as the source of what the host itself starts: the answer could reach
@@ -158,7 +159,7 @@ func (a *Addresses) add(ctx context.Context, index int, lacking []netip.Prefix) 
 			added = append(added, p)
 		case errors.Is(err, unix.EEXIST): // somebody was faster: it is theirs, and there
 		default:
-			errs = append(errs, fmt.Errorf("vip: add %v to %s: %w", p, a.iface, a.remedy(p, err)))
+			errs = append(errs, addressError{p, fmt.Errorf("vip: add %v to %s: %w", p, a.iface, a.remedy(p, err))})
 		}
 	}
 	return added, errors.Join(errs...)
@@ -174,7 +175,7 @@ func (a *Addresses) remove(ctx context.Context, index int, unwanted []address) e
 		}
 		// EADDRNOTAVAIL: it is gone already.
 		if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
-			errs = append(errs, fmt.Errorf("vip: remove %v from %s: %w", addr.prefix, a.iface, a.remedy(addr.prefix, err)))
+			errs = append(errs, addressError{addr.prefix, fmt.Errorf("vip: remove %v from %s: %w", addr.prefix, a.iface, a.remedy(addr.prefix, err))})
 			continue
 		}
 		delete(a.unmarked, addr.prefix.Addr())
@@ -194,9 +195,9 @@ func (a *Addresses) verify(link *netlink.LinkAttrs, wanted, added []netip.Prefix
 		got, ok := find(present, p.Addr())
 		switch {
 		case !ok && complete:
-			errs = append(errs, fmt.Errorf("vip: %v is not on %s although it was added: another program removes it", p, a.iface))
+			errs = append(errs, addressError{p, fmt.Errorf("vip: %v is not on %s although it was added: another program removes it", p, a.iface)})
 		case ok && got.flags&unix.IFA_F_DADFAILED != 0:
-			errs = append(errs, fmt.Errorf("vip: %v on %s is a duplicate on its link: remove it there", p, a.iface))
+			errs = append(errs, addressError{p, fmt.Errorf("vip: %v on %s is a duplicate on its link: remove it there", p, a.iface)})
 		}
 	}
 	if len(wanted) > 0 && link.Flags&net.FlagUp == 0 {

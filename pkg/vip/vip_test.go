@@ -2,9 +2,11 @@ package vip
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -202,6 +204,37 @@ func TestCancelledSet(t *testing.T) {
 		t.Errorf("Set with a cancelled context: %v, want an error that names the address", err)
 	}
 	wantOurs(t, a)
+}
+
+// What fails for one address is told of that address: its service alone must wait.
+func TestErrorsAreAboutTheirAddress(t *testing.T) {
+	dev, _ := newLink(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	want := []netip.Prefix{prefix("192.0.2.53/32"), prefix("2001:db8:53::53/128")}
+	var got []netip.Prefix
+	for _, err := range leaves(newAddresses(t, dev).Set(ctx, want...)) {
+		var about interface{ Address() netip.Prefix }
+		if !errors.As(err, &about) || !errors.Is(err, context.Canceled) {
+			t.Fatalf("%v names no address, or hides its cause", err)
+		}
+		got = append(got, about.Address())
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("errors about %v, want %v", got, want)
+	}
+}
+
+// leaves takes joined errors apart.
+func leaves(err error) (all []error) {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
+	}
+	for _, e := range joined.Unwrap() {
+		all = append(all, leaves(e)...)
+	}
+	return all
 }
 
 // A kernel before 5.18 keeps no mark. What this process added is still its own.
