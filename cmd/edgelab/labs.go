@@ -69,13 +69,14 @@ func list(out io.Writer, labs string) error {
 }
 
 func upCommand(labs *string) *cobra.Command {
-	return &cobra.Command{
+	var watch bool
+	cmd := &cobra.Command{
 		Use:     "up LAB",
 		Short:   "Bring a lab up and leave it running",
-		Example: "  edgelab up quickstart\n  edgelab up ./my-lab/my-lab.clab.yml",
+		Example: "  edgelab up quickstart\n  edgelab up quickstart --view\n  edgelab up ./my-lab/my-lab.clab.yml",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return inLab(*labs, args[0], detached, func(ctx context.Context, l *lab.Lab, progress io.Writer) error {
+			err := inLab(*labs, args[0], detached, func(ctx context.Context, l *lab.Lab, progress io.Writer) error {
 				if err := l.Ready(ctx); err != nil {
 					return err
 				}
@@ -84,8 +85,45 @@ func upCommand(labs *string) *cobra.Command {
 				<-ctx.Done()
 				return nil
 			})
+			if err != nil || !watch {
+				return err
+			}
+			return viewLab(*labs, args[0])
 		},
 	}
+	cmd.Flags().BoolVar(&watch, "view", false, "then show it live, as `edgelab view` does")
+	return cmd
+}
+
+func viewCommand(labs *string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "view LAB",
+		Short: "Show live who serves the client of a lab that is up, what it loses, and what the agents decide",
+		Long: "view starts a prober in the client's node and reads the agents' journals, until Ctrl-C. Break something in another\n" +
+			"terminal meanwhile: edgelab exec LAB r1 -- ip link set eth1 down",
+		Example: "  edgelab view quickstart",
+		Args:    cobra.ExactArgs(1),
+		RunE:    func(_ *cobra.Command, args []string) error { return viewLab(*labs, args[0]) },
+	}
+}
+
+func viewLab(labs, name string) error {
+	path, err := topologyFile(labs, name)
+	if err != nil {
+		return err
+	}
+	topology, err := readTopology(path)
+	if err != nil {
+		return err
+	}
+	sandbox, err := lab.NewSandbox(topology.Name)
+	if err != nil {
+		return err
+	}
+	return untilSignal(func(ctx context.Context) error {
+		fmt.Print("\x1b[2J")
+		return lab.View(ctx, sandbox, topology, os.Stdout)
+	})
 }
 
 func downCommand() *cobra.Command {

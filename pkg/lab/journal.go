@@ -21,6 +21,7 @@ type entry struct {
 	State      string         `json:"state"`
 	Action     string         `json:"action"`
 	Reason     string         `json:"reason"`
+	Neighbor   string         `json:"neighbor"`
 	Prefixes   []netip.Prefix `json:"prefixes"`
 	NoticedNs  int64          `json:"noticed_mono_ns"`
 	Generation uint64         `json:"generation"`
