@@ -31,6 +31,10 @@ func testMain(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
+	if err := os.Chmod(dir, 0o755); err != nil { // for those that run it without root
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	bin = filepath.Join(dir, "bin")
 	build := exec.Command("go", "build", "-trimpath", "-o", bin+"/", "../...")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -159,6 +163,75 @@ func TestUpExecDown(t *testing.T) {
 	waitSite(t, name, "mec-2")
 	mustEdgelab(t, "exec", name, "r1", "--", "ip", "link", "set", "eth1", "up")
 	waitSite(t, name, "mec-1")
+}
+
+// Two labs with the same addresses do not see each other.
+func TestTwoLabsAtOnce(t *testing.T) {
+	needRoot(t)
+	name, file := quickstart(t)
+	second := name + "-2"
+	copied := strings.TrimSuffix(file, name+".clab.yml") + second + ".clab.yml"
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(copied, bytes.Replace(text, []byte("name: "+name), []byte("name: "+second), 1), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	mustEdgelab(t, "up", file)
+	defer func() { mustEdgelab(t, "down", name) }()
+	mustEdgelab(t, "up", copied)
+	mustEdgelab(t, "exec", second, "r1", "--", "ip", "link", "set", "eth1", "down")
+	waitSite(t, second, "mec-2")
+	if site, _ := siteOf(t, name, "[2001:db8:53::53]:53"); site != "mec-1" {
+		t.Errorf("%s answers in the first lab, though only the second one is broken", site)
+	}
+	mustEdgelab(t, "down", second)
+	if site, _ := siteOf(t, name, "[2001:db8:53::53]:53"); site != "mec-1" {
+		t.Errorf("%s answers in the first lab after the second one went down", site)
+	}
+}
+
+// An ordinary user needs no root where the kernel lets users make namespaces.
+func TestWithoutRoot(t *testing.T) {
+	needRoot(t) // to become somebody else
+	name, file := quickstart(t)
+	const nobody = 65534
+	home := t.TempDir()
+	for dir := home; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for dir := filepath.Dir(file); dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chown(home, nobody, nobody); err != nil {
+		t.Fatal(err)
+	}
+	as := func(args ...string) (string, error) {
+		cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "edgelab"), args...)
+		cmd.Dir, cmd.Env = home, append(os.Environ(), "XDG_RUNTIME_DIR="+home, "HOME="+home)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		out, err := cmd.CombinedOutput()
+		t.Logf("edgelab %s\n%s", strings.Join(args, " "), out)
+		return string(out), err
+	}
+	if out, err := as("up", file); err != nil {
+		if strings.Contains(out, "make namespaces") {
+			t.Skip("this kernel does not let users make namespaces")
+		}
+		t.Fatal(err)
+	}
+	out, err := as("exec", name, "client", "--", "edgeprobe", "query", "--server", "2001:db8:53::53", "api.edge.example.", "AAAA")
+	if err != nil || !strings.Contains(out, "from site mec-1") {
+		t.Errorf("query: %v %s: want an answer of mec-1", err, out)
+	}
+	if _, err := as("down", name); err != nil {
+		t.Error(err)
+	}
 }
 
 // waitSite waits until a site answers. The bound is generous and only ends a test that would wait for ever.
