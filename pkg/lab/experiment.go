@@ -70,6 +70,9 @@ func (e Experiment) Run(ctx context.Context, l *Lab) (Result, error) {
 			if err != nil {
 				return fmt.Errorf("run %d of %d: %w", len(result.Runs)+1, e.Runs, err)
 			}
+			if len(result.Runs) > 0 {
+				m.Series = nil // one picture is enough
+			}
 			result.Runs = append(result.Runs, m)
 			fmt.Fprintf(e.Progress, "%s %d/%d: %s -> %s, lost %d, MTTR %.1f ms (RTT %.1f)\n",
 				e.Fault.Name, len(result.Runs), e.Runs, m.SiteFrom, m.SiteTo, m.Lost, m.MTTRMs, m.RTTMs)
@@ -228,6 +231,7 @@ func (f failure) measure(e Experiment, l *Lab, watch *routeWatch, r probe.Report
 	phase("first_route", first.at)
 	phase("diverted", last.at)
 	phase("first_answer", f.answer)
+	m.Series = f.course(r)
 	m.DetectMs, m.WithdrawMs = m.Phases["noticed"], m.Phases["written"]
 	if noticed == 0 {
 		m.DetectMs, m.WithdrawMs = m.Phases["first_route"], m.Phases["first_route"]

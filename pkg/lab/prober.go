@@ -50,7 +50,7 @@ func probing(ctx context.Context, l *Lab, task probeTask) (*prober, error) {
 	}
 	_ = report.Close()
 	argv := []string{"edgeprobe", "run", "--target", task.target.String(), "--interval", task.interval.String(),
-		"--duration", "0", "--events", "-", "--json", report.Name()}
+		"--duration", "0", "--points", probePoints, "--events", "-", "--json", report.Name()}
 	if task.name != "" {
 		argv = append(argv, "--dns", task.name)
 	}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/anyedge/anyedge/pkg/probe"
 )
 
 // A Result is what an experiment leaves behind: DIR/result.json.
@@ -48,6 +50,7 @@ type Measured struct {
 	RTTMs           float64            `json:"rtt_ms"`         // median round trip from the client to the site that fails
 	ProbeIntervalMs float64            `json:"probe_interval_ms"`
 	Phases          map[string]float64 `json:"phases"`
+	Series          *probe.Series      `json:"series,omitempty"` // of the first run: what the prober saw around the fault; times count from it
 }
 
 // The phases of a failover, in their order.
