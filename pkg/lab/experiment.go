@@ -60,10 +60,12 @@ func (e Experiment) Run(ctx context.Context, l *Lab) (Result, error) {
 	result := Result{
 		Lab: l.Topology.Name, Experiment: e.Fault.Name, Seed: e.Seed, Version: e.Version, Machine: machine(l.netem),
 	}
+	began := time.Now()
 	err = watched(ctx, l, p, func(ctx context.Context, watch *routeWatch) error {
 		if err := l.Ready(ctx); err != nil {
 			return err
 		}
+		fmt.Fprintf(e.Progress, "%s is up after %.1f s; a run takes ten seconds or more\n", l.Topology.Name, time.Since(began).Seconds())
 		random := rand.New(rand.NewPCG(e.Seed, 0))
 		for len(result.Runs) < e.Runs {
 			m, err := e.valid(ctx, l, p, watch, random)
