@@ -37,46 +37,58 @@ func checks(list item) []health.Check {
 
 // check reads one check of a service; which keys it has depends on its type.
 func check(it item, names places[string]) health.Check {
-	o := it.object(checkKeys(""), []string{"scope"})
+	o := it.object(append([]string{"name"}, checkKeys("")...), []string{"scope"})
 	name := o.need("name", "the check's name").label("a name")
 	names.once(o.get("name"), name)
-	kind := o.need("type", "tcp, dns or listener").choice("", []string{"tcp", "dns", "listener"}, laterChecks())
+	kind := o.need("type", "one of "+strings.Join(checkTypes(), ", ")).choice("", checkTypes(), laterChecks())
 	refuseOthers(o, kind)
 	c := schedule(o)
 	c.Name = name
-	switch kind {
-	case "tcp":
-		c.Checker = health.TCP{Target: o.need("target", "ADDRESS:PORT").addrPort()}
-	case "dns":
-		c.Checker = dnsCheck(o)
-	case "listener":
+	if kind == "listener" {
 		c.Listener = listener(o)
 		c.Timeout, c.Rise, c.Fall = 0, 1, 1 // the kernel's table is never in doubt
+		return c
 	}
+	c.Checker = checker(destination{object: o}, kind)
 	return c
 }
 
+func checkTypes() []string { return []string{"tcp", "udp", "dns", "listener"} }
+
 func laterChecks() []string {
-	return []string{"http", "https", "http2", "grpc", "exec", "icmp", "udp", "tls", "file", "process", "load"}
+	return []string{"http", "https", "http2", "grpc", "exec", "icmp", "tls", "file", "process", "load"}
 }
 
-// checkKeys returns the keys of a type of check; of an unknown type, all.
+// checkKeys returns the keys of a type of check beside its name; of an unknown type, all.
 func checkKeys(kind string) []string {
-	keys := []string{"name", "type", "interval", "fast_interval"}
-	switch kind {
-	case "tcp":
-		return append(keys, "timeout", "fall", "rise", "target")
-	case "dns":
-		return append(keys, "timeout", "fall", "rise", "target", "query")
-	case "listener":
-		return append(keys, "proto", "port", "address")
-	default:
-		return append(keys, "timeout", "fall", "rise", "target", "query", "proto", "port", "address")
+	keys := []string{"type", "interval", "fast_interval"}
+	own := map[string][]string{
+		"tcp":      {"target", "send", "send_hex", "expect", "source", "device"},
+		"udp":      {"target", "send", "send_hex", "expect", "source", "device"},
+		"dns":      {"target", "query", "source", "device"},
+		"listener": {"proto", "port", "address"},
 	}
+	if kind != "listener" {
+		keys = append(keys, "timeout", "fall", "rise")
+	}
+	if kind != "" {
+		return append(keys, own[kind]...)
+	}
+	for _, kind := range checkTypes() {
+		for _, key := range own[kind] {
+			if !slices.Contains(keys, key) {
+				keys = append(keys, key)
+			}
+		}
+	}
+	return keys
 }
 
 // refuseOthers reports keys that another type of check has and that would do nothing here.
 func refuseOthers(o object, kind string) {
+	if kind == "" {
+		return
+	}
 	for _, key := range checkKeys("") {
 		if o.has(key) && !slices.Contains(checkKeys(kind), key) {
 			o.get(key).bad("does nothing in a %s check: remove it", kind)
@@ -102,34 +114,6 @@ func schedule(o object) health.Check {
 		o.get("fast_interval").bad("%s is longer than the interval of %s", span(c.FastInterval), span(c.Interval))
 	}
 	return c
-}
-
-func dnsCheck(o object) health.DNS {
-	c := health.DNS{Target: o.need("target", "ADDRESS:PORT").addrPort()}
-	it := o.need("query", `name and type, such as "health.edge.example. AAAA"`)
-	text := it.str("name and type")
-	words := strings.Fields(text)
-	if text == "" {
-		return c
-	}
-	if len(words) != 2 {
-		it.bad(`must be a name and a type, such as "health.edge.example. AAAA", not %q`, text)
-		return c
-	}
-	name, why := domainName(words[0])
-	if why != "" {
-		it.bad("%s", why)
-	}
-	c.Name, c.Type = name, rrTypes()[words[1]]
-	if c.Type == 0 {
-		it.bad("must ask for a type such as AAAA, A, SOA, NS, TXT or SRV, not %q", words[1])
-	}
-	return c
-}
-
-// rrTypes are the types that a check may ask for (RFC 1035 section 3.2.2, RFC 3596, RFC 2782).
-func rrTypes() map[string]uint16 {
-	return map[string]uint16{"A": 1, "NS": 2, "CNAME": 5, "SOA": 6, "PTR": 12, "MX": 15, "TXT": 16, "AAAA": 28, "SRV": 33}
 }
 
 func listener(o object) *health.Listener {

@@ -3,6 +3,8 @@ package config
 import (
 	"io"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"github.com/anyedge/anyedge/pkg/health"
 	"github.com/anyedge/anyedge/pkg/steering"
@@ -92,10 +94,26 @@ func endpointCheck(endpoint object, e steering.Endpoint) health.Check {
 	if !endpoint.has("port") {
 		it.bad("needs the port of the endpoint: add port")
 	}
-	o := it.object([]string{"type", "interval", "timeout", "rise", "fall", "fast_interval"}, nil)
-	o.need("type", "tcp").choice("tcp", []string{"tcp"}, append(laterChecks(), "dns"))
+	o := it.object(endpointKeys(), nil)
+	kind := o.need("type", "one of "+strings.Join(endpointTypes(), ", ")).choice("", endpointTypes(), append(laterChecks(), "dns"))
+	refuseOthers(o, kind)
 	c := schedule(o)
-	c.Name = "tcp"
-	c.Checker = health.TCP{Target: netip.AddrPortFrom(e.Address, e.Port)}
+	c.Name = kind
+	c.Checker = checker(destination{o, true, netip.AddrPortFrom(e.Address, e.Port)}, kind)
 	return c
+}
+
+func endpointTypes() []string { return []string{"tcp", "udp"} }
+
+// endpointKeys are those of a check whose target is known.
+func endpointKeys() []string {
+	var keys []string
+	for _, kind := range endpointTypes() {
+		for _, key := range checkKeys(kind) {
+			if key != "target" && !slices.Contains(keys, key) {
+				keys = append(keys, key)
+			}
+		}
+	}
+	return keys
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -22,7 +23,8 @@ func diff(want, got any) string {
 	return cmp.Diff(want, got,
 		cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
 		cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }),
-		cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }))
+		cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+		cmp.Comparer(func(a, b *regexp.Regexp) bool { return a == b || a != nil && b != nil && a.String() == b.String() }))
 }
 
 func hostVIP(s string) announce.VIP {
@@ -112,6 +114,12 @@ func TestParseAgentSample(t *testing.T) {
 				Announce: announce.Service{Name: "web", VIPs: web, Settle: 2 * time.Second, Drain: time.Second},
 				Health: health.Service{Name: "web", Checks: []health.Check{
 					every("connects", health.TCP{Target: netip.MustParseAddrPort("[::1]:80")}),
+					every("greets", health.TCP{
+						Local:  health.Local{Source: netip.IPv6Loopback(), Device: "lo"},
+						Target: netip.MustParseAddrPort("[::1]:25"),
+						Send:   []byte("EHLO check\r\n"), Expect: regexp.MustCompile("^220"),
+					}),
+					every("replies", health.UDP{Target: netip.MustParseAddrPort("[::1]:7000"), Send: []byte{1, 255}}),
 				}},
 			},
 		},

@@ -24,13 +24,12 @@ func (c DNS) Check(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("query %q: %w", c.Name, err)
 	}
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "udp", c.Target.String())
+	conn, err := c.dial(ctx, "udp", c.Target)
 	if err != nil {
 		return explain(ctx, started, err)
 	}
 	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
+	defer obey(ctx, conn)()
 	if _, err := conn.Write(wire); err != nil {
 		return explain(ctx, started, err)
 	}

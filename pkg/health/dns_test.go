@@ -115,7 +115,7 @@ func TestDNSCheck(t *testing.T) {
 			"malformed answer: bad question name: dns: buffer size too small"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			err := DNS{dnsServer(t, test.reply), qname, dns.TypeAAAA}.Check(t.Context())
+			err := DNS{Target: dnsServer(t, test.reply), Name: qname, Type: dns.TypeAAAA}.Check(t.Context())
 			if got := text(err); got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
@@ -132,7 +132,7 @@ func text(err error) string {
 
 func TestDNSCheckAsksAnew(t *testing.T) {
 	ids := make(chan uint16, 8)
-	c := DNS{dnsServer(t, func(q *dns.Msg) [][]byte {
+	c := DNS{Target: dnsServer(t, func(q *dns.Msg) [][]byte {
 		if got := q.Question[0]; got != (dns.Question{Name: qname, Qtype: dns.TypeAAAA, Qclass: dns.ClassINET}) {
 			t.Errorf("question: %v", got)
 		}
@@ -140,7 +140,7 @@ func TestDNSCheckAsksAnew(t *testing.T) {
 		m := new(dns.Msg).SetReply(q)
 		m.Answer = []dns.RR{record(t)}
 		return [][]byte{pack(t, m)}
-	}), "health.edge.example", dns.TypeAAAA}
+	}), Name: "health.edge.example", Type: dns.TypeAAAA}
 	seen := make(map[uint16]bool)
 	for range cap(ids) {
 		if err := c.Check(t.Context()); err != nil {
@@ -155,13 +155,13 @@ func TestDNSCheckAsksAnew(t *testing.T) {
 
 // Nobody holds the port: told by ICMP, not by the timeout; there is none here.
 func TestDNSCheckRefused(t *testing.T) {
-	if got := text(DNS{unusedPort(t, "udp"), qname, dns.TypeAAAA}.Check(t.Context())); got != "connection refused" {
+	if got := text(DNS{Target: unusedPort(t, "udp"), Name: qname, Type: dns.TypeAAAA}.Check(t.Context())); got != "connection refused" {
 		t.Errorf("got %q", got)
 	}
 }
 
 func TestDNSCheckTimeout(t *testing.T) {
-	c := DNS{dnsServer(t, func(*dns.Msg) [][]byte { return nil }), qname, dns.TypeAAAA}
+	c := DNS{Target: dnsServer(t, func(*dns.Msg) [][]byte { return nil }), Name: qname, Type: dns.TypeAAAA}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	if got := text(c.Check(ctx)); got != "no answer within 20ms" {
@@ -171,57 +171,16 @@ func TestDNSCheckTimeout(t *testing.T) {
 
 func TestDNSCheckCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	c := DNS{dnsServer(t, func(*dns.Msg) [][]byte { cancel(); return nil }), qname, dns.TypeAAAA}
+	c := DNS{Target: dnsServer(t, func(*dns.Msg) [][]byte { cancel(); return nil }), Name: qname, Type: dns.TypeAAAA}
 	if c.Check(ctx) == nil {
 		t.Error("a cancelled check passed")
 	}
 }
 
 func TestDNSCheckBadName(t *testing.T) {
-	if err := (DNS{netip.MustParseAddrPort("[::1]:53"), "a..b.", dns.TypeAAAA}).Check(t.Context()); err == nil {
+	if err := (DNS{Target: netip.MustParseAddrPort("[::1]:53"), Name: "a..b.", Type: dns.TypeAAAA}).Check(t.Context()); err == nil {
 		t.Error("a name with an empty label passed")
 	}
-}
-
-func TestTCPCheck(t *testing.T) {
-	l, err := net.Listen("tcp", "[::1]:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	if err := (TCP{l.Addr().(*net.TCPAddr).AddrPort()}).Check(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if got := text(TCP{unusedPort(t, "tcp")}.Check(t.Context())); got != "connection refused" {
-		t.Errorf("unused port: %q", got)
-	}
-}
-
-func TestTCPCheckTimeout(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 0)
-	defer cancel()
-	if got := text(TCP{netip.MustParseAddrPort("[::1]:9")}.Check(ctx)); got != "no answer within 0s" {
-		t.Errorf("got %q", got)
-	}
-}
-
-// unusedPort returns one that nobody had a moment ago; nobody else lives in this namespace.
-func unusedPort(t *testing.T, network string) netip.AddrPort {
-	t.Helper()
-	if network == "tcp" {
-		l, err := net.Listen(network, "[::1]:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		return l.Addr().(*net.TCPAddr).AddrPort()
-	}
-	c, err := net.ListenPacket(network, "[::1]:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	return c.LocalAddr().(*net.UDPAddr).AddrPort()
 }
 
 func FuzzMatch(f *testing.F) {

@@ -5,6 +5,7 @@ package health
 import (
 	"context"
 	"net/netip"
+	"regexp"
 	"time"
 )
 
@@ -38,13 +39,25 @@ type Checker interface {
 	Check(ctx context.Context) error
 }
 
-// TCP connects to Target and closes at once.
+// TCP connects to Target and closes at once; with Expect, once the reply to Send matches.
 type TCP struct {
+	Local
 	Target netip.AddrPort
+	Send   []byte         // sent after connecting when Expect is set; may be empty
+	Expect *regexp.Regexp // nil: to connect is enough. Only the first 64 KiB of the reply are looked at
+}
+
+// UDP sends one datagram to Target; a reply that matches passes.
+type UDP struct {
+	Local
+	Target netip.AddrPort
+	Send   []byte
+	Expect *regexp.Regexp // nil: any reply
 }
 
 // DNS asks Target over UDP; NOERROR with at least one answer passes.
 type DNS struct {
+	Local
 	Target netip.AddrPort
 	Name   string // fully qualified
 	Type   uint16 // RR type, RFC 1035 section 3.2.2

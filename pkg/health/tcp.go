@@ -4,21 +4,55 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"syscall"
 	"time"
 )
 
-// Check connects to Target and closes the connection at once.
+// Check connects to Target; with Expect it then sends Send and reads until the reply matches. The connection is closed.
 func (c TCP) Check(ctx context.Context) error {
 	started := time.Now()
-	d := net.Dialer{KeepAlive: -1}
-	conn, err := d.DialContext(ctx, "tcp", c.Target.String())
+	conn, err := c.dial(ctx, "tcp", c.Target)
 	if err != nil {
 		return explain(ctx, started, err)
 	}
-	return conn.Close()
+	defer conn.Close()
+	if c.Expect == nil {
+		return nil
+	}
+	defer obey(ctx, conn)()
+	if _, err := conn.Write(c.Send); err != nil {
+		return explain(ctx, started, err)
+	}
+	return c.expect(ctx, started, conn)
+}
+
+// expect reads until what came matches, the other side ends, or maxReply bytes did not match.
+func (c TCP) expect(ctx context.Context, started time.Time, r io.Reader) error {
+	var reply []byte
+	for len(reply) < maxReply {
+		buf := make([]byte, 1024)
+		n, err := r.Read(buf)
+		reply = append(reply, buf[:n]...)
+		switch {
+		case n > 0 && c.Expect.Match(reply):
+			return nil
+		case errors.Is(err, io.EOF) && len(reply) == 0:
+			return errors.New("closed without a reply")
+		case err != nil && len(reply) > 0:
+			return mismatch(reply, c.Expect)
+		case err != nil:
+			return explain(ctx, started, err)
+		}
+	}
+	return mismatch(reply, c.Expect)
+}
+
+// obey ends what conn waits for as soon as ctx is done; the returned function ends that watch.
+func obey(ctx context.Context, conn interface{ SetDeadline(time.Time) error }) (stop func() bool) {
+	return context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 }
 
 // explain says in few, stable words what a socket's error means: no port number that differs from one attempt to the

@@ -1,0 +1,53 @@
+package health
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Local is where the attempts of an active check start from. Its zero value leaves both to the kernel's routes.
+type Local struct {
+	Source netip.Addr // of the family of the target, on this host
+	Device string     // an interface (SO_BINDTODEVICE): nothing leaves or comes in elsewhere
+}
+
+// dial opens a connection to target; network is "tcp" or "udp". Cancelling ctx afterwards does not close it.
+func (l Local) dial(ctx context.Context, network string, target netip.AddrPort) (net.Conn, error) {
+	d := net.Dialer{KeepAlive: -1}
+	if l.Source.IsValid() {
+		d.LocalAddr = l.address(network)
+	}
+	if l.Device != "" {
+		d.Control = func(_, _ string, c syscall.RawConn) error { return l.bindDevice(c) }
+	}
+	return d.DialContext(ctx, network, target.String())
+}
+
+func (l Local) address(network string) net.Addr {
+	ap := netip.AddrPortFrom(l.Source, 0)
+	if network == "tcp" {
+		return net.TCPAddrFromAddrPort(ap)
+	}
+	return net.UDPAddrFromAddrPort(ap)
+}
+
+func (l Local) bindDevice(c syscall.RawConn) error {
+	var err error
+	if outer := c.Control(func(fd uintptr) { err = l.bindFd(int(fd)) }); outer != nil {
+		return outer
+	}
+	return err
+}
+
+// bindFd needs no capability: since Linux 5.7 anybody may bind a socket that is bound to no device yet.
+func (l Local) bindFd(fd int) error {
+	if err := unix.BindToDevice(fd, l.Device); err != nil {
+		return fmt.Errorf("device %s: %w", l.Device, err)
+	}
+	return nil
+}

@@ -1,0 +1,45 @@
+package health
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"time"
+)
+
+// maxReply is how much of a reply is looked at, and the most that a UDP datagram can hold.
+const maxReply = 64 << 10
+
+// Check sends Send and waits for one datagram. The socket is connected, so a port that nobody holds is told by the
+// target's ICMP at once, not by the timeout; and it is new, so what comes answers this attempt.
+func (c UDP) Check(ctx context.Context) error {
+	started := time.Now()
+	conn, err := c.dial(ctx, "udp", c.Target)
+	if err != nil {
+		return explain(ctx, started, err)
+	}
+	defer conn.Close()
+	defer obey(ctx, conn)()
+	if _, err := conn.Write(c.Send); err != nil {
+		return explain(ctx, started, err)
+	}
+	buf := make([]byte, maxReply)
+	n, err := conn.Read(buf)
+	if err != nil {
+		return explain(ctx, started, err)
+	}
+	if c.Expect != nil && !c.Expect.Match(buf[:n]) {
+		return mismatch(buf[:n], c.Expect)
+	}
+	return nil
+}
+
+// mismatch shows the beginning of a reply, quoted: it is another's text and may end in a log.
+func mismatch(reply []byte, expect *regexp.Regexp) error {
+	const most = 64
+	more := ""
+	if len(reply) > most {
+		reply, more = reply[:most], "..."
+	}
+	return fmt.Errorf("answered %q%s, which does not match %q", reply, more, expect)
+}
