@@ -1,12 +1,14 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 // A namespace is a node's network: an open descriptor keeps it alive, no name in the file system does, so that nothing
@@ -91,7 +93,12 @@ func (s Sysctl) apply() error {
 	if sameSetting(string(old), s.Value) {
 		return nil
 	}
-	if err := os.WriteFile(path, []byte(s.Value), 0); err != nil {
+	err = os.WriteFile(path, []byte(s.Value), 0)
+	switch {
+	case errors.Is(err, unix.EROFS):
+		return fmt.Errorf("sysctl %s=%s: %w: give it to the container engine (sysctls: in the topology, docker run --sysctl)",
+			s.Key, s.Value, err)
+	case err != nil:
 		return fmt.Errorf("sysctl %s=%s: %w", s.Key, s.Value, err)
 	}
 	return nil
