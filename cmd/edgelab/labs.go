@@ -126,6 +126,26 @@ func viewLab(labs, name string) error {
 	})
 }
 
+func graphCommand(labs *string) *cobra.Command {
+	return &cobra.Command{
+		Use:     "graph LAB",
+		Short:   "Draw a lab as a tree of text",
+		Example: "  edgelab graph quickstart",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			path, err := topologyFile(*labs, args[0])
+			if err != nil {
+				return err
+			}
+			topology, err := readTopology(path)
+			if err != nil {
+				return err
+			}
+			return lab.Graph(topology, cmd.OutOrStdout())
+		},
+	}
+}
+
 func downCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     "down LAB",
