@@ -208,6 +208,21 @@ func scrape(t *testing.T) string {
 	return string(page)
 }
 
+// documented wants every metric of this program in the operators' page.
+func documented(t *testing.T, page string) {
+	t.Helper()
+	doc, err := os.ReadFile(filepath.Join("..", "..", "docs", "dns.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(page) {
+		name, found := strings.CutPrefix(line, "# TYPE anyedge_dns_")
+		if name, _, _ = strings.Cut(name, " "); found && !bytes.Contains(doc, []byte("`anyedge_dns_"+name+"`")) {
+			t.Errorf("docs/dns.md does not tell of anyedge_dns_%s", name)
+		}
+	}
+}
+
 func TestMetrics(t *testing.T) {
 	pod(t, "127.0.0.1:7001")
 	start(t, testConfig)
@@ -216,6 +231,7 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("another zone is %q, want REFUSED", got)
 	}
 	page := scrape(t)
+	documented(t, page)
 	problems, err := promlint.New(strings.NewReader(page)).Lint()
 	if err != nil {
 		t.Fatal(err)

@@ -81,7 +81,8 @@ func query(t *testing.T, network, server, question string) *dns.Msg {
 	return m
 }
 
-// addAddress gives lo an address until the end of the test.
+// addAddress gives lo an address until the end of the test. The kernel adds the local route of an IPv6 address a moment
+// later: a client that connects before that is stuck with no route for ever.
 func addAddress(t *testing.T, prefix string) {
 	t.Helper()
 	lo, err := netlink.LinkByName("lo")
@@ -97,6 +98,10 @@ func addAddress(t *testing.T, prefix string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = netlink.AddrDel(lo, a) })
+	waitFor(t, func() bool {
+		routes, err := netlink.RouteGet(a.IP)
+		return err == nil && len(routes) == 1 && routes[0].Type == unix.RTN_LOCAL
+	})
 }
 
 func TestServe(t *testing.T) {
@@ -219,6 +224,18 @@ func TestRunNeedsContent(t *testing.T) {
 	}
 	if err := s.Run(t.Context()); !errors.Is(err, errNoContent) {
 		t.Errorf("Run = %v, want %v", err, errNoContent)
+	}
+}
+
+// An end that comes before the start leaves nothing open either.
+func TestRunAfterTheEnd(t *testing.T) {
+	nettest.Need(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 10 { // what is ready first is chance
+		if err := newServer(t, "[::1]:53", "127.0.0.1:53").Run(ctx); err != nil {
+			t.Fatalf("Run = %v", err)
+		}
 	}
 }
 
