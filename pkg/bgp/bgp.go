@@ -16,8 +16,10 @@ type Neighbor struct {
 }
 
 // An Advertisement is one prefix wanted at every neighbor whose session can carry it.
+// Another one that differs only in its Attributes replaces it, without a withdrawal between.
 type Advertisement struct {
 	Prefix netip.Prefix
+	Attributes
 }
 
 // Config is what a Speaker needs.

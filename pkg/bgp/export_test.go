@@ -12,7 +12,7 @@ import (
 func (s *Speaker) AddForeign(p netip.Prefix) error {
 	s.apply.Lock()
 	defer s.apply.Unlock()
-	return addPaths(s.server, []netip.Prefix{p})
+	return addPaths(s.server, s.config.ASN, Advertisement{Prefix: p})
 }
 
 // Table returns all prefixes in GoBGP's table.
@@ -44,7 +44,7 @@ func (s *Speaker) Unheard(p netip.Prefix, change func() error) error {
 
 // PretendWritten makes the speaker believe that a neighbor was sent a prefix.
 func (s *Speaker) PretendWritten(neighbor netip.Addr, p netip.Prefix) {
-	s.onSent(time.Now(), neighbor, []netip.Prefix{p}, nil)
+	s.onSent(time.Now(), neighbor, update{announced: []netip.Prefix{p}, says: Attributes{}.onWire(false)})
 }
 
 // StopGoBGP ends GoBGP under a running speaker.

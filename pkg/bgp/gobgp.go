@@ -77,8 +77,13 @@ func importNothing(ctx context.Context, s *server.BgpServer) error {
 // exportOnly lets out the allowed prefixes in their exact length and nothing else (RFC 8212). IPv4 goes only to the
 // neighbors of the set takes4: IPv4 ones from the start, IPv6 ones once they have negotiated extended next hop.
 func exportOnly(ctx context.Context, s *server.BgpServer, c Config) error {
-	policy := &api.Policy{Name: exportPolicy}
+	policy := &api.Policy{Name: exportPolicy, Statements: prependStatements(c)}
 	p4, p6 := byFamily(c.Allowed)
+	for _, set := range prependSets(c) {
+		if err := s.AddDefinedSet(ctx, &api.AddDefinedSetRequest{DefinedSet: set}); err != nil {
+			return err
+		}
+	}
 	if err := defineNeighbors(ctx, s, c.Neighbors); err != nil {
 		return err
 	}
@@ -120,10 +125,12 @@ func accept(prefixes, neighbors string) *api.Statement {
 	return st
 }
 
-// defineNeighbors makes the set takes4. GoBGP takes an empty set for "every neighbor", so it holds one address that
-// never is one.
+// nobody is in every set of neighbors: GoBGP takes an empty one for "every neighbor".
+const nobody = "0.0.0.0/32"
+
+// defineNeighbors makes the set takes4.
 func defineNeighbors(ctx context.Context, s *server.BgpServer, neighbors []Neighbor) error {
-	members := []string{"0.0.0.0/32"}
+	members := []string{nobody}
 	for _, n := range neighbors {
 		if n.Address.Is4() {
 			members = append(members, host(n.Address))
@@ -182,8 +189,9 @@ func afiSafi(afi api.Family_Afi) *api.AfiSafi {
 	return &api.AfiSafi{Config: &api.AfiSafiConfig{Family: &api.Family{Afi: afi, Safi: api.Family_SAFI_UNICAST}, Enabled: true}}
 }
 
-// path is a prefix originated here: origin IGP and next hop self, which GoBGP fills in for each session.
-func path(p netip.Prefix) (*apiutil.Path, error) {
+// path is a prefix originated here: origin IGP and next hop self, which GoBGP fills in for each session, and what else is
+// said of it.
+func path(p netip.Prefix, more ...bgp.PathAttributeInterface) (*apiutil.Path, error) {
 	nlri, err := bgp.NewIPAddrPrefix(p)
 	if err != nil {
 		return nil, fmt.Errorf("prefix %s: %w", p, err)
@@ -194,36 +202,29 @@ func path(p netip.Prefix) (*apiutil.Path, error) {
 		if err != nil {
 			return nil, fmt.Errorf("prefix %s: %w", p, err)
 		}
-		return &apiutil.Path{Family: bgp.RF_IPv4_UC, Nlri: nlri, Attrs: []bgp.PathAttributeInterface{origin, nextHop}}, nil
+		return &apiutil.Path{Family: bgp.RF_IPv4_UC, Nlri: nlri, Attrs: append([]bgp.PathAttributeInterface{origin, nextHop}, more...)}, nil
 	}
 	reach, err := bgp.NewPathAttributeMpReachNLRI(bgp.RF_IPv6_UC, []bgp.PathNLRI{{NLRI: nlri}}, netip.IPv6Unspecified())
 	if err != nil {
 		return nil, fmt.Errorf("prefix %s: %w", p, err)
 	}
-	return &apiutil.Path{Family: bgp.RF_IPv6_UC, Nlri: nlri, Attrs: []bgp.PathAttributeInterface{origin, reach}}, nil
+	return &apiutil.Path{Family: bgp.RF_IPv6_UC, Nlri: nlri, Attrs: append([]bgp.PathAttributeInterface{origin, reach}, more...)}, nil
 }
 
-func paths(prefixes []netip.Prefix) ([]*apiutil.Path, error) {
-	l := make([]*apiutil.Path, 0, len(prefixes))
-	for _, p := range prefixes {
-		one, err := path(p)
+// addPaths announces, or replaces what is announced of the same prefix.
+func addPaths(s *server.BgpServer, asn uint32, ads ...Advertisement) error {
+	if len(ads) == 0 {
+		return nil
+	}
+	l := make([]*apiutil.Path, 0, len(ads))
+	for _, ad := range ads {
+		one, err := path(ad.Prefix, pathAttrs(asn, ad.Attributes)...)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		l = append(l, one)
 	}
-	return l, nil
-}
-
-func addPaths(s *server.BgpServer, prefixes []netip.Prefix) error {
-	if len(prefixes) == 0 {
-		return nil
-	}
-	l, err := paths(prefixes)
-	if err != nil {
-		return err
-	}
-	_, err = s.AddPath(apiutil.AddPathRequest{Paths: l})
+	_, err := s.AddPath(apiutil.AddPathRequest{Paths: l})
 	return err
 }
 
@@ -231,9 +232,13 @@ func deletePaths(s *server.BgpServer, prefixes []netip.Prefix) error {
 	if len(prefixes) == 0 {
 		return nil
 	}
-	l, err := paths(prefixes)
-	if err != nil {
-		return err
+	l := make([]*apiutil.Path, 0, len(prefixes))
+	for _, p := range prefixes {
+		one, err := path(p)
+		if err != nil {
+			return err
+		}
+		l = append(l, one)
 	}
 	return s.DeletePath(apiutil.DeletePathRequest{Paths: l})
 }

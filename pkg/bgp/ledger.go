@@ -13,7 +13,7 @@ import (
 type ledger struct {
 	mu         sync.Mutex // guards all below
 	generation uint64
-	wanted     map[netip.Prefix]bool
+	wanted     advertised
 	neighbors  map[netip.Addr]*session
 	order      []netip.Addr
 	since      time.Time     // of the generation
@@ -30,24 +30,27 @@ type outcome struct {
 // A session is one neighbor. What was written is forgotten when the session is lost: the neighbor forgets it too.
 type session struct {
 	address      netip.Addr
+	ibgp         bool
 	up           bool
 	upSince      time.Time
-	v4, v6       bool // the families that this session can carry
-	written      map[netip.Prefix]bool
+	v4, v6       bool                  // the families that this session can carry
+	written      advertised            // as in the UPDATE
 	pending      map[netip.Prefix]bool // written differs from wanted
 	pendingSince time.Time             // of the last change of pending by a Set, a session or a repair
 	done         uint64                // the generation that was written in full
 	late         uint64                // the generation that was reported late
 }
 
-func newLedger(neighbors []Neighbor) *ledger {
+func newLedger(asn uint32, neighbors []Neighbor) *ledger {
 	l := &ledger{
-		wanted:    make(map[netip.Prefix]bool),
+		wanted:    make(advertised),
 		neighbors: make(map[netip.Addr]*session),
 		progress:  make(chan struct{}),
 	}
 	for _, n := range neighbors {
-		l.neighbors[n.Address] = &session{address: n.Address, written: make(map[netip.Prefix]bool), pending: make(map[netip.Prefix]bool)}
+		l.neighbors[n.Address] = &session{
+			address: n.Address, ibgp: n.ASN == asn, written: make(advertised), pending: make(map[netip.Prefix]bool),
+		}
 		l.order = append(l.order, n.Address)
 	}
 	return l
@@ -62,30 +65,33 @@ func (s *session) carries(p netip.Prefix) bool {
 
 // unsettle makes pending what a Set changed. What waits for an UPDATE goes on waiting even if the Set takes that change
 // back: the UPDATE may be on its way, and one that undoes it follows.
-func (s *session) unsettle(p netip.Prefix, wanted bool) {
+func (s *session) unsettle(p netip.Prefix, wanted advertised) {
 	if !s.pending[p] {
 		s.settle(p, wanted)
 	}
 }
 
 // settle brings pending up to date for one prefix.
-func (s *session) settle(p netip.Prefix, wanted bool) {
-	if s.written[p] == (wanted && s.carries(p)) {
+func (s *session) settle(p netip.Prefix, wanted advertised) {
+	want, told := wanted[p]
+	told = told && s.carries(p)
+	is, there := s.written[p]
+	if told == there && (!told || is == want.onWire(s.ibgp)) {
 		delete(s.pending, p)
 	} else {
 		s.pending[p] = true
 	}
 }
 
-// set makes prefixes the whole wanted set and opens a generation if that changes anything. The time is that of the
+// set makes wanted the whole wanted set and opens a generation if that changes anything. The time is that of the
 // call. What is changed for a neighbor without a session, or that its session cannot carry, is reported at once.
-func (l *ledger) set(now time.Time, prefixes map[netip.Prefix]bool) (generation uint64, changed []netip.Prefix) {
+func (l *ledger) set(now time.Time, wanted advertised) (generation uint64, changed []netip.Prefix) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if changed = difference(l.wanted, prefixes); len(changed) == 0 {
+	if changed = difference(l.wanted, wanted); len(changed) == 0 {
 		return l.generation, nil
 	}
-	l.wanted = prefixes
+	l.wanted = wanted
 	l.generation++
 	l.since = now
 	for _, addr := range l.order {
@@ -101,8 +107,8 @@ func (l *ledger) open(s *session, now time.Time, changed []netip.Prefix) {
 	}
 	var refused []netip.Prefix
 	for _, p := range changed {
-		s.unsettle(p, l.wanted[p])
-		if l.wanted[p] && !s.carries(p) {
+		s.unsettle(p, l.wanted)
+		if _, ok := l.wanted[p]; ok && !s.carries(p) {
 			refused = append(refused, p)
 		}
 	}
@@ -136,7 +142,7 @@ func (l *ledger) established(now time.Time, addr netip.Addr, v4, v6 bool) (notCa
 	s.up, s.upSince, s.v4, s.v6, s.pendingSince = true, now, v4, v6, now
 	s.done = max(l.generation, 1) - 1 // older generations are history for this session
 	for p := range l.wanted {
-		s.settle(p, true)
+		s.settle(p, l.wanted)
 		if !s.carries(p) {
 			notCarried = append(notCarried, p)
 		}
@@ -163,20 +169,20 @@ func (l *ledger) lost(addr netip.Addr) {
 }
 
 // wrote notes one UPDATE that left for a neighbor, and reports whether there is something to hand out.
-func (l *ledger) wrote(at time.Time, addr netip.Addr, announced, withdrawn []netip.Prefix) bool {
+func (l *ledger) wrote(at time.Time, addr netip.Addr, u update) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := l.neighbors[addr]
 	if s == nil {
 		return false
 	}
-	for _, p := range withdrawn {
+	for _, p := range u.withdrawn {
 		delete(s.written, p)
-		s.settle(p, l.wanted[p])
+		s.settle(p, l.wanted)
 	}
-	for _, p := range announced {
-		s.written[p] = true
-		s.settle(p, l.wanted[p])
+	for _, p := range u.announced {
+		s.written[p] = u.says
+		s.settle(p, l.wanted)
 	}
 	if !s.up || len(s.pending) > 0 || s.done == l.generation {
 		return false
@@ -226,7 +232,7 @@ type lateSession struct {
 func (l *ledger) markLate(s *session, now time.Time) lateSession {
 	late := lateSession{address: s.address}
 	for p := range s.pending {
-		if l.wanted[p] && s.carries(p) {
+		if _, ok := l.wanted[p]; ok && s.carries(p) {
 			late.announce = append(late.announce, p)
 		} else {
 			late.withdraw = append(late.withdraw, p)
@@ -275,7 +281,7 @@ func (l *ledger) sessionsUp() (n int, changed <-chan struct{}) {
 }
 
 // wantedNow returns the wanted set, which is replaced by every Set and never changed.
-func (l *ledger) wantedNow() map[netip.Prefix]bool {
+func (l *ledger) wantedNow() advertised {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.wanted
@@ -286,16 +292,16 @@ func (l *ledger) wake() {
 	l.progress = make(chan struct{})
 }
 
-// difference returns what is in one set only, in order.
-func difference(a, b map[netip.Prefix]bool) []netip.Prefix {
+// difference returns what is in one set only, or not the same in both, in order.
+func difference(a, b advertised) []netip.Prefix {
 	var d []netip.Prefix
-	for p := range a {
-		if !b[p] {
+	for p, says := range a {
+		if other, ok := b[p]; !ok || other != says {
 			d = append(d, p)
 		}
 	}
 	for p := range b {
-		if !a[p] {
+		if _, ok := a[p]; !ok {
 			d = append(d, p)
 		}
 	}

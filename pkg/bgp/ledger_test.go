@@ -19,12 +19,17 @@ var (
 
 func at(d time.Duration) time.Time { return start.Add(d) }
 
-func prefixes(l ...netip.Prefix) map[netip.Prefix]bool {
-	m := make(map[netip.Prefix]bool)
+func prefixes(l ...netip.Prefix) advertised {
+	m := make(advertised)
 	for _, p := range l {
-		m[p] = true
+		m[p] = Attributes{}
 	}
 	return m
+}
+
+// plain is an UPDATE on an eBGP session that says nothing special.
+func plain(announced, withdrawn []netip.Prefix) update {
+	return update{announced, withdrawn, Attributes{}.onWire(false)}
 }
 
 // told returns the reports as short text: "1 fd00::a +5ms" or "1 fd00::a: error".
@@ -53,20 +58,20 @@ func expect(t *testing.T, l *ledger, want ...string) {
 	}
 }
 
-func twoNeighbors() *ledger { return newLedger([]Neighbor{{Address: peerA}, {Address: peerB}}) }
+func twoNeighbors() *ledger { return newLedger(64611, []Neighbor{{Address: peerA}, {Address: peerB}}) }
 
 func TestLedgerReportsWhenTheLastUpdateLeft(t *testing.T) {
 	l := twoNeighbors()
 	l.established(start, peerA, true, true)
 	l.set(at(1*time.Second), prefixes(p6, p6b))
 	expect(t, l, "neighbor fd00::b: no session")
-	if l.wrote(at(1001*time.Millisecond), peerA, []netip.Prefix{p6}, nil) {
+	if l.wrote(at(1001*time.Millisecond), peerA, plain([]netip.Prefix{p6}, nil)) {
 		t.Error("reported before the last UPDATE")
 	}
 	if l.waiting(1) == nil {
 		t.Error("Wait would return before the last UPDATE")
 	}
-	if !l.wrote(at(1002*time.Millisecond), peerA, []netip.Prefix{p6b}, nil) {
+	if !l.wrote(at(1002*time.Millisecond), peerA, plain([]netip.Prefix{p6b}, nil)) {
 		t.Error("not reported after the last UPDATE")
 	}
 	expect(t, l, "1 fd00::a +1.002s took 2ms")
@@ -84,14 +89,14 @@ func TestLedgerTellsANewSessionEverything(t *testing.T) {
 	l.set(start, prefixes(p6, p6b))
 	told(l)
 	// The first UPDATE may be noted before the event of the session.
-	l.wrote(at(3*time.Second), peerA, []netip.Prefix{p6}, nil)
+	l.wrote(at(3*time.Second), peerA, plain([]netip.Prefix{p6}, nil))
 	l.established(at(3*time.Second), peerA, true, true)
 	expect(t, l)
-	l.wrote(at(4*time.Second), peerA, []netip.Prefix{p6b}, nil)
+	l.wrote(at(4*time.Second), peerA, plain([]netip.Prefix{p6b}, nil))
 	expect(t, l, "2 fd00::a +4s took 0s") // no latency: the session is younger than the change
 	l.lost(peerA)
 	l.established(at(9*time.Second), peerA, true, true)
-	l.wrote(at(9*time.Second), peerA, []netip.Prefix{p6, p6b}, nil)
+	l.wrote(at(9*time.Second), peerA, plain([]netip.Prefix{p6, p6b}, nil))
 	expect(t, l, "2 fd00::a +9s")
 }
 
@@ -103,7 +108,7 @@ func TestLedgerRefusesWhatASessionCannotCarry(t *testing.T) {
 		t.Errorf("not carried %v, want %v", got, p4)
 	}
 	expect(t, l, "neighbor fd00::a: [192.0.2.1/32] not announced there: extended next hop (RFC 8950)")
-	l.wrote(at(1), peerA, []netip.Prefix{p6}, nil)
+	l.wrote(at(1), peerA, plain([]netip.Prefix{p6}, nil))
 	expect(t, l, "1 fd00::a")
 	l.set(at(2), prefixes(p6))
 	expect(t, l, "neighbor fd00::b: no session") // its going concerns peerA as little
@@ -116,7 +121,7 @@ func TestLedgerNoticesWhatDidNotLeave(t *testing.T) {
 	l := twoNeighbors()
 	l.established(at(-1), peerA, true, true)
 	l.set(start, prefixes(p6))
-	l.wrote(start, peerA, []netip.Prefix{p6}, nil)
+	l.wrote(start, peerA, plain([]netip.Prefix{p6}, nil))
 	l.set(start, prefixes(p6b))
 	told(l)
 	if late, next := l.overdue(at(400*time.Millisecond), time.Second); len(late) != 0 || next != 600*time.Millisecond {
@@ -129,7 +134,7 @@ func TestLedgerNoticesWhatDidNotLeave(t *testing.T) {
 	expect(t, l, "not written yet: announce [2001:db8::2/128], withdraw [2001:db8::1/128]")
 	l.overdue(at(2*time.Second), time.Second)
 	expect(t, l) // told once
-	l.wrote(at(3*time.Second), peerA, []netip.Prefix{p6b}, []netip.Prefix{p6})
+	l.wrote(at(3*time.Second), peerA, plain([]netip.Prefix{p6b}, []netip.Prefix{p6}))
 	expect(t, l, "2 fd00::a +3s took 3s")
 }
 
@@ -139,11 +144,11 @@ func TestLedgerReportsEveryGenerationOnce(t *testing.T) {
 	l.set(start, prefixes(p6))
 	l.set(start, prefixes(p6, p6b))
 	told(l)
-	l.wrote(at(1), peerA, []netip.Prefix{p6, p6b}, nil)
+	l.wrote(at(1), peerA, plain([]netip.Prefix{p6, p6b}, nil))
 	expect(t, l, "1 fd00::a", "2 fd00::a")
-	l.wrote(at(2), peerA, []netip.Prefix{p6, p6b}, nil) // sent again on request
+	l.wrote(at(2), peerA, plain([]netip.Prefix{p6, p6b}, nil)) // sent again on request
 	expect(t, l)
-	l.wrote(at(2), netip.MustParseAddr("fd00::c"), []netip.Prefix{p6}, nil) // no such neighbor
+	l.wrote(at(2), netip.MustParseAddr("fd00::c"), plain([]netip.Prefix{p6}, nil)) // no such neighbor
 	l.lost(netip.MustParseAddr("fd00::c"))
 	l.established(at(3), netip.MustParseAddr("fd00::c"), true, true)
 }
@@ -159,7 +164,7 @@ func TestLedgerWaitsForWhatIsTakenBack(t *testing.T) {
 	if l.waiting(2) == nil {
 		t.Error("Wait would return while an UPDATE is on its way")
 	}
-	if l.wrote(at(1), peerA, []netip.Prefix{p6}, nil) {
+	if l.wrote(at(1), peerA, plain([]netip.Prefix{p6}, nil)) {
 		t.Error("reported though the withdrawal has not left")
 	}
 	late, _ := l.overdue(at(2*time.Second), time.Second)
@@ -167,7 +172,7 @@ func TestLedgerWaitsForWhatIsTakenBack(t *testing.T) {
 		t.Errorf("late %+v", late)
 	}
 	expect(t, l, "withdraw [2001:db8::1/128]")
-	l.wrote(at(3*time.Second), peerA, nil, []netip.Prefix{p6})
+	l.wrote(at(3*time.Second), peerA, plain(nil, []netip.Prefix{p6}))
 	expect(t, l, "1 fd00::a", "2 fd00::a")
 
 	l.set(at(4*time.Second), prefixes(p6))
@@ -175,6 +180,39 @@ func TestLedgerWaitsForWhatIsTakenBack(t *testing.T) {
 	told(l)
 	late, _ = l.overdue(at(5*time.Second), time.Second) // GoBGP sent neither
 	if len(late) != 1 || late[0].announce != nil || !slices.Equal(late[0].withdraw, []netip.Prefix{p6}) {
+		t.Errorf("late %+v", late)
+	}
+}
+
+// What is said of a prefix counts, as that type of session says it.
+func TestLedgerComparesAttributes(t *testing.T) {
+	l := newLedger(64611, []Neighbor{{Address: peerA, ASN: 65533}, {Address: peerB, ASN: 64611}})
+	l.established(start, peerA, true, true)
+	l.established(start, peerB, true, true)
+	told(l)
+	worse := Depreferred()
+	said := func(a Attributes) update { return update{announced: []netip.Prefix{p6}, says: a} }
+	if g, changed := l.set(start, advertised{p6: worse}); g != 1 || len(changed) != 1 {
+		t.Errorf("generation %d, changed %v", g, changed)
+	}
+	for _, not := range []Attributes{worse, worse.onWire(true), {}, Attributes{}.onWire(false)} {
+		if l.wrote(start, peerA, said(not)) {
+			t.Errorf("%+v passed for what was wanted", not)
+		}
+	}
+	if !l.wrote(start, peerA, said(worse.onWire(false))) {
+		t.Error("the announcement that was wanted did not pass on eBGP")
+	}
+	if !l.wrote(start, peerB, said(worse.onWire(true))) {
+		t.Error("the announcement that was wanted did not pass on iBGP")
+	}
+	expect(t, l, "1 fd00::a", "1 fd00::b")
+	l.set(at(1), advertised{p6: {}})
+	if l.waiting(2) == nil {
+		t.Error("Wait would return before the better attributes were written")
+	}
+	late, _ := l.overdue(at(2*time.Second), time.Second)
+	if len(late) != 2 || !slices.Equal(late[0].announce, []netip.Prefix{p6}) || late[0].withdraw != nil {
 		t.Errorf("late %+v", late)
 	}
 }

@@ -24,7 +24,7 @@ const receivedNotification = "received notification"
 // router's operator is a detail here: the speaker logs sessions itself), and hands every written UPDATE to onSent.
 type gobgpHandler struct {
 	next   slog.Handler
-	onSent func(at time.Time, neighbor netip.Addr, announced, withdrawn []netip.Prefix)
+	onSent func(at time.Time, neighbor netip.Addr, u update)
 	onText func(neighbor netip.Addr, communication string)
 	peer   netip.Addr // from the attribute "Key" of a neighbor's logger
 }
@@ -34,8 +34,7 @@ func (h *gobgpHandler) Enabled(context.Context, slog.Level) bool { return true }
 func (h *gobgpHandler) Handle(ctx context.Context, r slog.Record) error {
 	if r.Level == slog.LevelDebug {
 		if r.Message == sentUpdate && h.peer.IsValid() {
-			announced, withdrawn := updateOf(r)
-			h.onSent(r.Time, h.peer, announced, withdrawn)
+			h.onSent(r.Time, h.peer, updateOf(r))
 		}
 		return nil
 	}
@@ -84,29 +83,37 @@ func printable(r rune) rune {
 	return r
 }
 
+// An update is one UPDATE message that was written. What it says of the announced prefixes is in the form of
+// Attributes.onWire.
+type update struct {
+	announced, withdrawn []netip.Prefix
+	says                 Attributes
+}
+
 // updateOf reads the attributes of a sentUpdate record.
-func updateOf(r slog.Record) (announced, withdrawn []netip.Prefix) {
+func updateOf(r slog.Record) (u update) {
 	r.Attrs(func(a slog.Attr) bool {
 		switch v := a.Value.Any().(type) {
 		case []bgp.PathNLRI:
 			if a.Key == "withdrawals" {
-				withdrawn = append(withdrawn, prefixesOf(v)...)
+				u.withdrawn = append(u.withdrawn, prefixesOf(v)...)
 			} else {
-				announced = append(announced, prefixesOf(v)...)
+				u.announced = append(u.announced, prefixesOf(v)...)
 			}
 		case []bgp.PathAttributeInterface:
+			u.says = attrsOf(v)
 			for _, attr := range v {
 				switch mp := attr.(type) {
 				case *bgp.PathAttributeMpReachNLRI:
-					announced = append(announced, prefixesOf(mp.Value)...)
+					u.announced = append(u.announced, prefixesOf(mp.Value)...)
 				case *bgp.PathAttributeMpUnreachNLRI:
-					withdrawn = append(withdrawn, prefixesOf(mp.Value)...)
+					u.withdrawn = append(u.withdrawn, prefixesOf(mp.Value)...)
 				}
 			}
 		}
 		return true
 	})
-	return announced, withdrawn
+	return u
 }
 
 func prefixesOf(nlris []bgp.PathNLRI) []netip.Prefix {

@@ -213,7 +213,11 @@ func (s *Speaker) behindPolicy(ctx context.Context, name string, gone []netip.Pr
 	if err := s.server.DeleteDefinedSet(ctx, &api.DeleteDefinedSetRequest{DefinedSet: set}); err != nil {
 		return err
 	}
-	err := addPaths(s.server, gone)
+	ads := make([]Advertisement, 0, len(gone))
+	for _, p := range gone {
+		ads = append(ads, Advertisement{Prefix: p})
+	}
+	err := addPaths(s.server, s.config.ASN, ads...)
 	if e := deletePaths(s.server, gone); err == nil {
 		err = e
 	}

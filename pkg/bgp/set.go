@@ -13,18 +13,20 @@ import (
 // called for this generation before Set returns) and by Wait. A set equal to the last one changes nothing and returns
 // its generation.
 //
+// A prefix that is told of once more with other attributes is replaced in one UPDATE, without a withdrawal between.
+//
 // A prefix outside Config.Allowed is an error and nothing is applied. When GoBGP refuses a change, Set returns the
 // generation and the error, and the speaker goes on trying.
 func (s *Speaker) Set(ctx context.Context, ads ...Advertisement) (generation uint64, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	wanted := make(map[netip.Prefix]bool, len(ads))
+	wanted := make(advertised, len(ads))
 	for _, ad := range ads {
-		if !s.allowed[ad.Prefix] {
-			return 0, fmt.Errorf("prefix %s: is not among the allowed ones, add it to the configuration", ad.Prefix)
+		if err := s.valid(ad, wanted); err != nil {
+			return 0, err
 		}
-		wanted[ad.Prefix] = true
+		wanted[ad.Prefix] = ad.Attributes
 	}
 	s.apply.Lock()
 	defer s.apply.Unlock()
@@ -43,9 +45,29 @@ func (s *Speaker) Set(ctx context.Context, ads ...Advertisement) (generation uin
 	return generation, nil
 }
 
+// valid says what is wrong with one advertisement among others.
+func (s *Speaker) valid(ad Advertisement, others advertised) error {
+	if !s.allowed[ad.Prefix] {
+		return fmt.Errorf("prefix %s: is not among the allowed ones, add it to the configuration", ad.Prefix)
+	}
+	if ad.Prepend > MaxPrepend {
+		return fmt.Errorf("prefix %s: %d prepends, at most %d are possible", ad.Prefix, ad.Prepend, MaxPrepend)
+	}
+	if other, ok := others[ad.Prefix]; ok && other != ad.Attributes {
+		return fmt.Errorf("prefix %s: is wanted twice with different attributes", ad.Prefix)
+	}
+	return nil
+}
+
+// An entry is one prefix in GoBGP's table. Not sure: a batch that failed may have left it there.
+type entry struct {
+	Attributes
+	sure bool
+}
+
 // applyWanted makes GoBGP's table equal to wanted, withdrawals first; changed is where the last wanted set differed. The
 // caller holds s.apply.
-func (s *Speaker) applyWanted(wanted map[netip.Prefix]bool, changed []netip.Prefix) error {
+func (s *Speaker) applyWanted(wanted advertised, changed []netip.Prefix) error {
 	add, del := s.toApply(wanted, changed)
 	s.unsure = true
 	if err := deletePaths(s.server, del); err != nil {
@@ -54,21 +76,23 @@ func (s *Speaker) applyWanted(wanted map[netip.Prefix]bool, changed []netip.Pref
 	for _, p := range del {
 		delete(s.applied, p)
 	}
+	ads := make([]Advertisement, 0, len(add))
 	for _, p := range add {
-		s.applied[p] = false // a batch that fails may have been taken in part
+		s.applied[p] = entry{} // a batch that fails may have been taken in part
+		ads = append(ads, Advertisement{p, wanted[p]})
 	}
-	if err := addPaths(s.server, add); err != nil {
+	if err := addPaths(s.server, s.config.ASN, ads...); err != nil {
 		return fmt.Errorf("announce %v: %w", add, err)
 	}
-	for _, p := range add {
-		s.applied[p] = true
+	for _, ad := range ads {
+		s.applied[ad.Prefix] = entry{ad.Attributes, true}
 	}
 	s.unsure = false
 	return nil
 }
 
 // toApply looks at what changed, and after a failure at everything.
-func (s *Speaker) toApply(wanted map[netip.Prefix]bool, changed []netip.Prefix) (add, del []netip.Prefix) {
+func (s *Speaker) toApply(wanted advertised, changed []netip.Prefix) (add, del []netip.Prefix) {
 	if s.unsure {
 		changed = nil
 		for p := range wanted {
@@ -81,11 +105,11 @@ func (s *Speaker) toApply(wanted map[netip.Prefix]bool, changed []netip.Prefix) 
 		changed = slices.Compact(changed)
 	}
 	for _, p := range changed {
-		sure, there := s.applied[p]
-		switch {
-		case wanted[p] && !sure:
+		has, there := s.applied[p]
+		switch want, ok := wanted[p]; {
+		case ok && has != entry{want, true}:
 			add = append(add, p)
-		case !wanted[p] && there:
+		case !ok && there:
 			del = append(del, p)
 		}
 	}

@@ -34,8 +34,8 @@ type Speaker struct {
 
 	apply   sync.Mutex // serializes changes of GoBGP's table and policy; guards the next three
 	server  *server.BgpServer
-	applied map[netip.Prefix]bool // in GoBGP's table; false: a failed batch may have left it there
-	unsure  bool                  // the last change failed
+	applied map[netip.Prefix]entry // in GoBGP's table
+	unsure  bool                   // the last change failed
 
 	mu      sync.Mutex // guards all below
 	started bool
@@ -59,9 +59,9 @@ func NewSpeaker(cfg Config, log *slog.Logger) (*Speaker, error) {
 		ready:   make(chan struct{}),
 		changed: make(chan struct{}, 1),
 		kick:    make(chan struct{}, 1),
-		ledger:  newLedger(cfg.Neighbors),
+		ledger:  newLedger(cfg.ASN, cfg.Neighbors),
 		metrics: newMetrics(cfg.Neighbors),
-		applied: make(map[netip.Prefix]bool),
+		applied: make(map[netip.Prefix]entry),
 		status:  make(map[netip.Addr]*NeighborStatus),
 		policy:  make(map[netip.Addr]bool),
 		said:    make(map[netip.Addr]string),

@@ -9,11 +9,11 @@ import (
 )
 
 // onSent is called by GoBGP's sending goroutine of one neighbor: it must be quick.
-func (s *Speaker) onSent(at time.Time, neighbor netip.Addr, announced, withdrawn []netip.Prefix) {
+func (s *Speaker) onSent(at time.Time, neighbor netip.Addr, u update) {
 	if n := s.sent[neighbor]; n != nil {
 		n.Add(1)
 	}
-	if s.ledger.wrote(at, neighbor, announced, withdrawn) {
+	if s.ledger.wrote(at, neighbor, u) {
 		signal(s.kick)
 	}
 }

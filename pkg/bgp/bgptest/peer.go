@@ -39,6 +39,10 @@ type Event struct {
 	Withdrawn bool
 	NextHop   netip.Addr // zero when withdrawn
 	Path      []uint32   // AS path
+
+	Communities      []uint32 // RFC 1997
+	LargeCommunities []string // RFC 8092
+	MED, LocalPref   *uint32  // nil: not sent
 }
 
 // A Peer is a passive GoBGP. All methods are safe for concurrent use; those that wait fail the test after 30 s.
@@ -230,6 +234,15 @@ func (p *Peer) WaitDown() {
 	}
 }
 
+// WaitRoute waits until the announcement of a prefix that holds now is as asked for.
+func (p *Peer) WaitRoute(prefix netip.Prefix, ok func(Event) bool) {
+	p.t.Helper()
+	if !p.wait(func() bool { e, there := p.Route(prefix); return there && ok(e) }) {
+		e, there := p.Route(prefix)
+		p.t.Fatalf("bgptest: peer %s: %s is announced: %v, as %+v", p.config.Address, prefix, there, e)
+	}
+}
+
 func (p *Peer) wait(done func() bool) bool {
 	timeout := time.NewTimer(patience)
 	defer timeout.Stop()
@@ -278,7 +291,7 @@ func (p *Peer) onPaths(paths []*apiutil.Path, at time.Time) {
 		if e.Withdrawn {
 			delete(p.routes, e.Prefix)
 		} else {
-			e.NextHop, e.Path = attributes(path.Attrs)
+			e.attributes(path.Attrs)
 			p.routes[e.Prefix] = e
 		}
 		p.events = append(p.events, e)
@@ -286,20 +299,29 @@ func (p *Peer) onPaths(paths []*apiutil.Path, at time.Time) {
 	p.wake()
 }
 
-func attributes(attrs []bgp.PathAttributeInterface) (nextHop netip.Addr, asPath []uint32) {
+func (e *Event) attributes(attrs []bgp.PathAttributeInterface) {
 	for _, a := range attrs {
 		switch a := a.(type) {
 		case *bgp.PathAttributeMpReachNLRI:
-			nextHop = a.Nexthop
+			e.NextHop = a.Nexthop
 		case *bgp.PathAttributeNextHop:
-			nextHop = a.Value
+			e.NextHop = a.Value
 		case *bgp.PathAttributeAsPath:
 			for _, segment := range a.Value {
-				asPath = append(asPath, segment.GetAS()...)
+				e.Path = append(e.Path, segment.GetAS()...)
 			}
+		case *bgp.PathAttributeCommunities:
+			e.Communities = a.Value
+		case *bgp.PathAttributeLargeCommunities:
+			for _, c := range a.Values {
+				e.LargeCommunities = append(e.LargeCommunities, c.String())
+			}
+		case *bgp.PathAttributeMultiExitDisc:
+			e.MED = &a.Value
+		case *bgp.PathAttributeLocalPref:
+			e.LocalPref = &a.Value
 		}
 	}
-	return nextHop, asPath
 }
 
 // wake is called with p.mu held.
