@@ -29,6 +29,7 @@ var mayImport = map[string][]string{
 	"pkg/lab":          {"pkg/probe", "pkg/bgp/router"},
 	"internal/config":  {"pkg/*"},
 	"internal/nettest": {}, "internal/debughttp": {},
+	"internal/report": {"pkg/probe"}, "internal/report/labreport": {"internal/report", "pkg/lab"},
 	"cmd/edgeagent": {"*"}, "cmd/edgedns": {"*"}, "cmd/edgeprobe": {"*"}, "cmd/edgelab": {"*"},
 }
 

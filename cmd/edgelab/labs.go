@@ -192,7 +192,7 @@ func runCommand(labs *string) *cobra.Command {
 		Use:   "run LAB EXPERIMENT",
 		Short: "Bring a lab up, repeat a fault, measure, take the lab down",
 		Long: "run repeats a fault at the site that serves the client, heals it, and measures each time what the client lost.\n" +
-			"It leaves DIR/result.json. The exit status is 0 only when every run was measured.",
+			"It leaves DIR/result.json and DIR/report.html. The exit status is 0 only when every run was measured.",
 		Example: "  edgelab run quickstart service-kill --runs 20 --probe-interval 1ms\n" +
 			"  edgelab run quickstart dns-kill --out out/dns",
 		Args: cobra.ExactArgs(2),
@@ -222,7 +222,7 @@ func runCommand(labs *string) *cobra.Command {
 	cmd.Flags().IntVar(&e.Runs, "runs", 5, "how often the fault is repeated")
 	cmd.Flags().DurationVar(&e.ProbeInterval, "probe-interval", time.Millisecond, "time between two probes")
 	cmd.Flags().StringVar(&seed, "seed", "", "of the moments at which the faults come (default: random, in the result)")
-	cmd.Flags().StringVar(&out, "out", "", "directory for result.json (default out/LAB/EXPERIMENT)")
+	cmd.Flags().StringVar(&out, "out", "", "directory for result.json and report.html (default out/LAB/EXPERIMENT)")
 	return cmd
 }
 
@@ -239,7 +239,11 @@ func measure(ctx context.Context, l *lab.Lab, e lab.Experiment, out string) erro
 	if err := result.Summary(e.Progress); err != nil {
 		return err
 	}
-	fmt.Fprintf(e.Progress, "%s\n", filepath.Join(out, "result.json"))
+	page, err := writeReport(out, result, l.Topology)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(e.Progress, "%s\n%s\n", filepath.Join(out, "result.json"), page)
 	return nil
 }
 

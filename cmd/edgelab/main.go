@@ -46,7 +46,7 @@ func command() *cobra.Command {
 	}
 	var labs string
 	root.PersistentFlags().StringVar(&labs, "labs", "", "directory of the labs (default: labs/containerlab here or beside the programs)")
-	root.AddCommand(listCommand(&labs), upCommand(&labs), runCommand(&labs), demoCommand(&labs), execCommand(), downCommand(), viewCommand(&labs), graphCommand(&labs),
+	root.AddCommand(listCommand(&labs), upCommand(&labs), runCommand(&labs), demoCommand(&labs), execCommand(), downCommand(), viewCommand(&labs), compareCommand(), graphCommand(&labs),
 		nodeCommand(), routerCommand(), renderCommand(&labs), insideCommand())
 	return root
 }

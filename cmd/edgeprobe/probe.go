@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/anyedge/anyedge/internal/report"
 	"github.com/anyedge/anyedge/pkg/probe"
 )
 
@@ -22,6 +23,7 @@ type probeFlags struct {
 	interval, duration time.Duration
 	dns, dnsType       string
 	json, events       string
+	html               string
 	points             int
 }
 
@@ -35,7 +37,7 @@ func newProbe() *cobra.Command {
 A probe unanswered after 1 s is lost. MTTR is lost probes x interval. Ends after --duration or on Ctrl-C, with the
 result either way. docs/probe.md says what each number means.`,
 		Example: `  edgeprobe run --target [2001:db8:80::80]:7000 --interval 1ms --duration 10s
-  edgeprobe run --target [2001:db8:53::53]:53 --dns api.edge.example. --json result.json
+  edgeprobe run --target [2001:db8:53::53]:53 --dns api.edge.example. --json result.json --html report.html
   edgeprobe run --target 192.0.2.80:7000 --duration 0 --events -`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runProbe(cmd, f) },
@@ -49,6 +51,7 @@ result either way. docs/probe.md says what each number means.`,
 	flags.StringVar(&f.dnsType, "type", "AAAA", "`TYPE` of the DNS queries")
 	flags.StringVar(&f.json, "json", "", "write the result as JSON to `FILE`, - for stdout")
 	flags.IntVar(&f.points, "points", 1000, "of the course of the run in the result, at most")
+	flags.StringVar(&f.html, "html", "", "write the result as a page with pictures to `FILE`")
 	flags.StringVar(&f.events, "events", "", "write what happens as JSON lines to `FILE`, - for stdout")
 	return cmd
 }
@@ -64,6 +67,9 @@ func (f probeFlags) config() (cfg probe.ProberConfig, err error) {
 	}
 	if f.json == "-" && f.events == "-" {
 		return cfg, errors.New("--json - and --events -: only one of them can have stdout")
+	}
+	if f.html == "-" {
+		return cfg, errors.New("--html -: must be a file")
 	}
 	if cfg.Target, err = parseAddress("--target", f.target, port); err != nil {
 		return cfg, err
@@ -95,6 +101,11 @@ func runProbe(cmd *cobra.Command, f probeFlags) (err error) {
 		return fmt.Errorf("--events: %w", err)
 	}
 	defer func() { err = errors.Join(err, events.Close()) }()
+	page, err := openOutput(f.html, cmd.OutOrStdout())
+	if err != nil {
+		return fmt.Errorf("--html: %w", err)
+	}
+	defer func() { err = errors.Join(err, page.Close()) }()
 
 	machines := f.json == "-" || f.events == "-"
 	watchers := watchers{events: json.NewEncoder(events)}
@@ -113,6 +124,11 @@ func runProbe(cmd *cobra.Command, f probeFlags) (err error) {
 	if err != nil {
 		return err
 	}
+	if f.html != "" {
+		if err := writePage(report, page, f); err != nil {
+			return fmt.Errorf("--html: %w", err)
+		}
+	}
 	return writeReport(report, result, summaryOutput(cmd, machines))
 }
 
@@ -122,6 +138,18 @@ func summaryOutput(cmd *cobra.Command, machines bool) io.Writer {
 		return cmd.ErrOrStderr()
 	}
 	return cmd.OutOrStdout()
+}
+
+// writePage writes the result with pictures, and how to get it again.
+func writePage(r probe.Report, page io.Writer, f probeFlags) error {
+	command := fmt.Sprintf("edgeprobe run --target %s --interval %s --duration %s", f.target, f.interval, f.duration)
+	if f.dns != "" {
+		command += fmt.Sprintf(" --dns %s --type %s", f.dns, f.dnsType)
+	}
+	if f.source != "" {
+		command += " --source " + f.source
+	}
+	return report.Probe(page, r, version(), command)
 }
 
 func writeReport(r probe.Report, result, summary io.Writer) error {
