@@ -10,8 +10,8 @@ import (
 	"github.com/anyedge/anyedge/pkg/bgp"
 )
 
-// ParseAgent reads edgeagent's file; name stands in errors. The one thing it reads beside r are the password_file of
-// the neighbors, relative to the directory of name; their content is in no error.
+// ParseAgent reads edgeagent's file; name stands in errors. All that it reads beside r are the password_file of the
+// neighbors and the ca_file of checks, relative to the directory of name; the content of a password is in no error.
 func ParseAgent(name string, r io.Reader) (Agent, error) {
 	return parse(name, r, agent)
 }

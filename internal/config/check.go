@@ -53,19 +53,22 @@ func check(it item, names places[string]) health.Check {
 	return c
 }
 
-func checkTypes() []string { return []string{"tcp", "udp", "dns", "listener"} }
+func checkTypes() []string { return []string{"tcp", "udp", "dns", "http", "https", "listener"} }
 
 func laterChecks() []string {
-	return []string{"http", "https", "http2", "grpc", "exec", "icmp", "tls", "file", "process", "load"}
+	return []string{"http2", "grpc", "exec", "icmp", "tls", "file", "process", "load"}
 }
 
 // checkKeys returns the keys of a type of check beside its name; of an unknown type, all.
 func checkKeys(kind string) []string {
 	keys := []string{"type", "interval", "fast_interval"}
+	httpKeys := []string{"target", "path", "host", "method", "status", "header", "body", "follow_redirects", "source", "device"}
 	own := map[string][]string{
 		"tcp":      {"target", "send", "send_hex", "expect", "source", "device"},
 		"udp":      {"target", "send", "send_hex", "expect", "source", "device"},
 		"dns":      {"target", "query", "source", "device"},
+		"http":     httpKeys,
+		"https":    append(httpKeys, "server_name", "ca_file", "insecure_skip_verify"),
 		"listener": {"proto", "port", "address"},
 	}
 	if kind != "listener" {
@@ -91,7 +94,7 @@ func refuseOthers(o object, kind string) {
 	}
 	for _, key := range checkKeys("") {
 		if o.has(key) && !slices.Contains(checkKeys(kind), key) {
-			o.get(key).bad("does nothing in a %s check: remove it", kind)
+			o.get(key).bad("does nothing with type %s: remove it", kind)
 		}
 	}
 }

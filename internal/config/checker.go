@@ -21,6 +21,8 @@ func checker(o destination, kind string) health.Checker {
 		return udpCheck(o)
 	case "dns":
 		return dnsCheck(o)
+	case "http", "https":
+		return httpCheck(o, kind)
 	default:
 		return nil
 	}

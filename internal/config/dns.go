@@ -103,7 +103,7 @@ func endpointCheck(endpoint object, e steering.Endpoint) health.Check {
 	return c
 }
 
-func endpointTypes() []string { return []string{"tcp", "udp"} }
+func endpointTypes() []string { return []string{"tcp", "udp", "http", "https"} }
 
 // endpointKeys are those of a check whose target is known.
 func endpointKeys() []string {

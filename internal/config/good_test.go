@@ -93,7 +93,7 @@ func TestParseAgentSample(t *testing.T) {
 				{Address: netip.MustParseAddr("fd00:1::1"), ASN: 65533, TTLSecurity: true},
 				{Address: netip.MustParseAddr("fe80::1%eth1"), ASN: 65533},
 			},
-			Allowed: prefixes("2001:db8:53::53/128", "192.0.2.53/32", "2001:db8:80::/48"),
+			Allowed: prefixes("2001:db8:53::53/128", "192.0.2.53/32", "2001:db8:80::/48", "2001:db8:81::81/128"),
 		},
 		VIP: VIP{Manage: true, Interface: "lo"},
 		Services: []Service{
@@ -120,6 +120,24 @@ func TestParseAgentSample(t *testing.T) {
 						Send:   []byte("EHLO check\r\n"), Expect: regexp.MustCompile("^220"),
 					}),
 					every("replies", health.UDP{Target: netip.MustParseAddrPort("[::1]:7000"), Send: []byte{1, 255}}),
+				}},
+			},
+			{
+				Announce: announce.Service{
+					Name: "api", VIPs: []announce.VIP{hostVIP("2001:db8:81::81/128")}, Settle: 2 * time.Second, Drain: time.Second,
+				},
+				Health: health.Service{Name: "api", Checks: []health.Check{
+					every("page", health.HTTP{
+						Target: netip.MustParseAddrPort("[::1]:8080"), Path: "/healthz?full=1", Host: "api.edge.example", Method: "GET",
+						Status:          []health.StatusRange{{From: 200, To: 200}, {From: 204, To: 204}, {From: 301, To: 303}},
+						Header:          []health.HeaderMatch{{Name: "Content-Type", Value: regexp.MustCompile("^application/json")}},
+						Body:            regexp.MustCompile(`"status": *"up"`),
+						FollowRedirects: true,
+					}),
+					every("secure", health.HTTP{
+						Target: netip.MustParseAddrPort("[::1]:8443"), Path: "/healthz", Host: "api.edge.example", Method: "GET",
+						TLS: true, ServerName: "internal.edge.example",
+					}),
 				}},
 			},
 		},

@@ -1,11 +1,7 @@
 package config
 
 import (
-	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"strings"
 )
 
@@ -14,12 +10,9 @@ const maxPassword = 80
 
 // password reads a TCP MD5 key from the file that the item names. Its content is in no error.
 func password(it item) string {
-	path := it.str("a path")
+	path := it.filePath()
 	if path == "" {
 		return ""
-	}
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(filepath.Dir(it.f.name), path)
 	}
 	key, err := readPassword(path)
 	if err != nil {
@@ -29,20 +22,9 @@ func password(it item) string {
 }
 
 func readPassword(path string) (string, error) {
-	info, err := os.Stat(path)
+	data, err := readRegular(path, maxPassword+3) // the longest key, its line end, one byte too many
 	if err != nil {
-		return "", fmt.Errorf("cannot be read: %w", err)
-	}
-	if !info.Mode().IsRegular() { // a pipe would make the program wait, a device never end
-		return "", fmt.Errorf("%s is not a regular file", path)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return "", fmt.Errorf("cannot be read: %w", err)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxPassword+3)) // the longest key, its line end, one byte too many
-	if err := errors.Join(err, f.Close()); err != nil {
-		return "", fmt.Errorf("cannot be read: %w", err)
+		return "", err
 	}
 	return trimPassword(path, string(data))
 }

@@ -21,6 +21,7 @@ type check struct {
 	Check
 	service *service
 	kick    chan struct{} // capacity 1: run at once
+	warning string        // why a pass is worth less than it seems
 
 	counter counter
 	reason  string
@@ -37,6 +38,7 @@ func newService(s Service, now time.Time) *service {
 			Check:   c,
 			service: svc,
 			kick:    make(chan struct{}, 1),
+			warning: warning(c.Checker),
 			counter: counter{rise: c.Rise, fall: c.Fall},
 			reason:  "no result yet",
 			since:   now,
@@ -44,6 +46,15 @@ func newService(s Service, now time.Time) *service {
 	}
 	svc.verdict = verdict{}.combine(svc.checkStatus())
 	return svc
+}
+
+// warning asks a checker that has one, such as HTTP.
+func warning(c Checker) string {
+	w, ok := c.(interface{ Warning() string })
+	if !ok {
+		return ""
+	}
+	return w.Warning()
 }
 
 func withDefaults(c Check) Check {
@@ -69,6 +80,17 @@ func (s *service) checkStatus() []CheckStatus {
 		all[i] = CheckStatus{Name: c.Name, State: c.counter.state, Reason: c.reason, Since: c.since}
 	}
 	return all
+}
+
+// reason is why the service is in its state, with all warnings while it is up.
+func (s *service) reason() string {
+	reason := s.verdict.reason
+	for _, c := range s.checks {
+		if s.verdict.state == Up && c.warning != "" {
+			reason += "; " + c.Name + ": " + c.warning
+		}
+	}
+	return reason
 }
 
 func (s *service) kickActive() {
@@ -105,6 +127,8 @@ func (c *check) explain(err error) string {
 		return fmt.Sprintf("failed %d of %d: %v", c.counter.streak, c.counter.fall, err)
 	case err != nil:
 		return err.Error()
+	case c.counter.state == Up && c.warning != "":
+		return "ok, but " + c.warning
 	case c.counter.state == Up:
 		return "ok"
 	default:

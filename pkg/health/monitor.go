@@ -53,6 +53,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 	if err := m.watch(ctx, g); err != nil {
 		return err
 	}
+	m.warn()
 	start, shift := time.Now(), rand.Float64()
 	for i, c := range m.checks() {
 		g.Go(func() error {
@@ -61,6 +62,15 @@ func (m *Monitor) Run(ctx context.Context) error {
 		})
 	}
 	return g.Wait()
+}
+
+// warn tells at the start what nobody should overlook.
+func (m *Monitor) warn() {
+	for _, c := range m.checks() {
+		if c.warning != "" {
+			m.log.Warn(c.warning, "service", c.service.name, "check", c.Name)
+		}
+	}
 }
 
 func (m *Monitor) validate() error {
@@ -98,7 +108,7 @@ func (m *Monitor) Status() []Status {
 		all[i] = Status{
 			Service: s.name,
 			State:   s.verdict.state,
-			Reason:  s.verdict.reason,
+			Reason:  s.reason(),
 			Since:   s.since,
 			Noticed: s.noticed,
 			Checks:  s.checkStatus(),
@@ -148,9 +158,9 @@ func (m *Monitor) combine(s *service, at time.Time) {
 	}
 	s.since, s.noticed = time.Now(), at
 	m.metrics.serviceState(s)
-	now := s.verdict
+	now, reason := s.verdict, s.reason()
 	m.news = append(m.news, func() {
-		m.log.Info("service "+now.state.String(), "service", s.name, "was", was.String(), "reason", now.reason)
+		m.log.Info("service "+now.state.String(), "service", s.name, "was", was.String(), "reason", reason)
 	})
 }
 
