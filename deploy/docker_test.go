@@ -1,0 +1,67 @@
+// Package deploy_test checks what is packaged: images, units, installed files.
+package deploy_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// build returns a directory with the programs, static as they are shipped.
+func build(t *testing.T) string {
+	t.Helper()
+	bin := filepath.Join(t.TempDir(), "bin")
+	cmd := exec.Command("go", "build", "-trimpath", "-o", bin+"/", "../cmd/...")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	return bin
+}
+
+// run returns what a command prints, and fails the test when the command fails.
+func run(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// The images build, hold the programs that the labs name, and run them; edgedns does so as an ordinary user.
+func TestImages(t *testing.T) {
+	if err := exec.CommandContext(t.Context(), "docker", "version").Run(); err != nil {
+		t.Skip("no docker engine answers: the images are not built (CI has none)")
+	}
+	tag := fmt.Sprintf("test-%d", os.Getpid())
+	t.Cleanup(func() { _ = exec.Command("docker", "rmi", "anyedge:"+tag, "edgedns:"+tag).Run() })
+	t.Log(run(t, "docker/build", build(t), tag))
+	samples, err := filepath.Abs("../docs/samples")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := func(image string, args ...string) string {
+		return run(t, "docker", append([]string{"run", "--rm", "--network", "none", "--read-only", "--cap-drop", "ALL",
+			"--volume", samples + ":/etc/anyedge:ro", image + ":" + tag}, args...)...)
+	}
+	for _, program := range []string{"edgeagent", "edgedns", "edgelab", "edgeprobe"} {
+		if got := in("anyedge", program, "--version"); !strings.HasPrefix(got, program+" version ") {
+			t.Errorf("%s --version: %q", program, got)
+		}
+	}
+	const ok = "/etc/anyedge/edgedns.yaml: ok\n"
+	if got := in("anyedge", "edgedns", "--config", "/etc/anyedge/edgedns.yaml", "--check-config"); got != ok {
+		t.Errorf("anyedge: %q", got)
+	}
+	if got := in("edgedns", "--config", "/etc/anyedge/edgedns.yaml", "--check-config"); got != ok {
+		t.Errorf("edgedns: %q", got)
+	}
+	user := run(t, "docker", "image", "inspect", "--format", "{{.Config.User}}", "edgedns:"+tag)
+	if strings.TrimSpace(user) != "65532:65532" {
+		t.Errorf("edgedns runs as %q", user)
+	}
+}
