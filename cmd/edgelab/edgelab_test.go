@@ -314,7 +314,7 @@ func TestNothingStaysBehind(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := out.Read(make([]byte, 1)); err != nil { // the first run was measured
+			if _, err := out.Read(make([]byte, 1)); err != nil { // the lab is up
 				t.Fatal(err)
 			}
 			if err := tt.end(cmd); err != nil {

@@ -32,7 +32,9 @@ func TestDecide(t *testing.T) {
 	fresh, long, blocked, stop := in(health.Up, 19), in(health.Up, 10), in(health.Up, 10), in(health.Up, 10)
 	blocked.Address, stop.Stop = errNoAddr, true
 
-	enter := func(s State, since float64, reason string) Memory { return Memory{State: s, Since: at(since), Reason: reason} }
+	enter := func(s State, since float64, reason string) Memory {
+		return Memory{State: s, Since: at(since), Reason: reason}
+	}
 	settling := enter(Settling, 19, "up, settles for 2s: because")
 	held := enter(Settling, 10, "up, but not announced: no address")
 	up := enter(Up, 20, "up for 10s: because")
