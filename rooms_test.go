@@ -29,6 +29,7 @@ var mayImport = map[string][]string{
 	"pkg/lab":          {"pkg/probe", "pkg/bgp/router"},
 	"internal/config":  {"pkg/*"},
 	"internal/nettest": {}, "internal/debughttp": {},
+	"internal/manual": {}, "internal/sdnotify": {},
 	"internal/report": {"pkg/probe"}, "internal/report/labreport": {"internal/report", "pkg/lab"},
 	"cmd/edgeagent": {"*"}, "cmd/edgedns": {"*"}, "cmd/edgeprobe": {"*"}, "cmd/edgelab": {"*"},
 }
@@ -38,7 +39,7 @@ var only = map[string][]string{
 	"github.com/osrg/gobgp/": {"pkg/bgp", "pkg/bgp/router", "pkg/bgp/bgptest"},
 	"go.yaml.in/yaml/":       {"internal/config"},
 	"github.com/miekg/dns":   {"pkg/dnsserver", "pkg/health", "pkg/probe"},
-	"github.com/spf13/cobra": {"cmd/*"},
+	"github.com/spf13/cobra": {"cmd/*", "internal/manual"},
 	"flag":                   {"cmd/*", "internal/nettest"},
 	"os/signal":              {"cmd/*"},
 	"github.com/prometheus/client_golang/prometheus/promhttp": {"internal/debughttp"},
