@@ -130,13 +130,6 @@ func (p *prober) until(ctx context.Context, what string, timeout time.Duration, 
 	}
 }
 
-// current returns the site that answers.
-func (p *prober) current() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.site
-}
-
 // answeredAt returns when a site's latest spell of answering began, CLOCK_MONOTONIC.
 func (p *prober) answeredAt(site string) int64 {
 	p.mu.Lock()
