@@ -23,6 +23,8 @@ func checker(o destination, kind string) health.Checker {
 		return dnsCheck(o)
 	case "http", "https":
 		return httpCheck(o, kind)
+	case "exec":
+		return execCheck(o.object)
 	default:
 		return nil
 	}

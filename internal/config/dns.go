@@ -91,19 +91,19 @@ func endpoints(list item) ([]steering.Endpoint, []EndpointCheck) {
 // endpointCheck reads the check of an endpoint; its target is the endpoint itself.
 func endpointCheck(endpoint object, e steering.Endpoint) health.Check {
 	it := endpoint.get("check")
-	if !endpoint.has("port") {
-		it.bad("needs the port of the endpoint: add port")
-	}
 	o := it.object(endpointKeys(), nil)
 	kind := o.need("type", "one of "+strings.Join(endpointTypes(), ", ")).choice("", endpointTypes(), append(laterChecks(), "dns"))
 	refuseOthers(o, kind)
+	if !endpoint.has("port") && kind != "exec" {
+		it.bad("needs the port of the endpoint: add port")
+	}
 	c := schedule(o)
 	c.Name = kind
 	c.Checker = checker(destination{o, true, netip.AddrPortFrom(e.Address, e.Port)}, kind)
 	return c
 }
 
-func endpointTypes() []string { return []string{"tcp", "udp", "http", "https"} }
+func endpointTypes() []string { return []string{"tcp", "udp", "http", "https", "exec"} }
 
 // endpointKeys are those of a check whose target is known.
 func endpointKeys() []string {

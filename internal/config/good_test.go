@@ -138,6 +138,9 @@ func TestParseAgentSample(t *testing.T) {
 						Target: netip.MustParseAddrPort("[::1]:8443"), Path: "/healthz", Host: "api.edge.example", Method: "GET",
 						TLS: true, ServerName: "internal.edge.example",
 					}),
+					every("disk", health.Exec{
+						Command: []string{"/usr/local/bin/check-disk", "--free", "10%"}, Env: []string{"LIMIT=5G"},
+					}),
 				}},
 			},
 		},
