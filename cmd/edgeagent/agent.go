@@ -14,6 +14,7 @@ import (
 
 	"github.com/anyedge/anyedge/internal/config"
 	"github.com/anyedge/anyedge/internal/debughttp"
+	"github.com/anyedge/anyedge/internal/sdnotify"
 	"github.com/anyedge/anyedge/pkg/announce"
 	"github.com/anyedge/anyedge/pkg/bgp"
 	"github.com/anyedge/anyedge/pkg/health"
@@ -25,7 +26,9 @@ const removeLimit = 2 * time.Second
 
 // agent is everything that runs, opened and not started.
 type agent struct {
+	cfg        config.Agent
 	log        *slog.Logger
+	manager    *sdnotify.Notifier // nil: none
 	lock       net.Listener
 	metrics    net.Listener // nil: none
 	journal    *announce.Journal
@@ -56,13 +59,16 @@ func serve(ctx context.Context, hurry <-chan struct{}, cfg config.Agent, log *sl
 // open takes what the agent needs from the machine, and nothing if it cannot have all. The lock comes first: a second
 // agent, started by mistake, must not touch anything.
 func open(cfg config.Agent, log *slog.Logger) (_ *agent, err error) {
-	a := &agent{log: log, registry: prometheus.NewRegistry()}
+	a := &agent{cfg: cfg, log: log, registry: prometheus.NewRegistry()}
 	defer func() {
 		if err != nil {
 			a.close()
 		}
 	}()
 	if a.lock, err = lockNamespace(); err != nil {
+		return nil, err
+	}
+	if a.manager, err = sdnotify.New(); err != nil {
 		return nil, err
 	}
 	if cfg.Journal != "" {
@@ -126,6 +132,8 @@ func (a *agent) run(ctx context.Context, hurry <-chan struct{}) error {
 	case <-a.speaker.Ready():
 		background(a.monitor.Run)
 		background(a.followSessions)
+		background(a.tellManager)
+		defer context.AfterFunc(deciding, a.tellStopping)()
 		err := a.control(deciding, hurry)
 		end()
 		return errors.Join(err, g.Wait())
@@ -183,6 +191,7 @@ func (a *agent) close() {
 			l.Close()
 		}
 	}
+	_ = a.manager.Close()
 }
 
 // inBackground runs a component; the returned function ends it and waits.

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/anyedge/anyedge/internal/config"
+	"github.com/anyedge/anyedge/internal/manual"
 	"github.com/anyedge/anyedge/pkg/bgp"
 )
 
@@ -56,7 +57,7 @@ func command() *cobra.Command {
 	f.BoolVar(&o.check, "check-config", false, "check the configuration, open nothing, and exit: 0 when it is good")
 	f.StringVar(&o.logFormat, "log-format", "text", "text or json")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
-	return cmd
+	return manual.Add(cmd)
 }
 
 func (o options) run(cmd *cobra.Command) error {

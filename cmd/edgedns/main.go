@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/anyedge/anyedge/internal/config"
+	"github.com/anyedge/anyedge/internal/manual"
 )
 
 func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
@@ -60,7 +61,7 @@ func command(stderr io.Writer) *cobra.Command {
 	f.BoolVar(&o.check, "check-config", false, "check the configuration, open nothing, and exit: 0 when it is good")
 	f.StringVar(&o.logFormat, "log-format", "text", "text or json")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
-	return cmd
+	return manual.Add(cmd)
 }
 
 func (o options) run(cmd *cobra.Command, stderr io.Writer) error {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/anyedge/anyedge/internal/config"
 	"github.com/anyedge/anyedge/internal/debughttp"
+	"github.com/anyedge/anyedge/internal/sdnotify"
 	"github.com/anyedge/anyedge/pkg/dnsserver"
 	"github.com/anyedge/anyedge/pkg/health"
 )
@@ -18,6 +19,7 @@ import (
 // program is everything that runs, opened and not started.
 type program struct {
 	log       *slog.Logger
+	manager   *sdnotify.Notifier // nil: none
 	listeners *dnsserver.Listeners
 	metrics   net.Listener // nil: none
 	server    *dnsserver.Server
@@ -37,6 +39,8 @@ func serve(ctx context.Context, cfg config.DNS, log *slog.Logger) error {
 	g.Go(func() error { return p.server.Run(ctx) })
 	g.Go(func() error { return p.monitor.Run(ctx) })
 	g.Go(func() error { return p.follow(ctx) })
+	g.Go(func() error { p.tellManager(ctx); return nil })
+	defer context.AfterFunc(ctx, p.tellStopping)()
 	if p.metrics != nil {
 		g.Go(func() error { return debughttp.Serve(ctx, p.metrics, p.registry, log) })
 	}
@@ -51,6 +55,9 @@ func open(cfg config.DNS, log *slog.Logger) (_ *program, err error) {
 			p.close()
 		}
 	}()
+	if p.manager, err = sdnotify.New(); err != nil {
+		return nil, err
+	}
 	if p.listeners, err = dnsserver.Listen(cfg.Listen); err != nil {
 		return nil, err
 	}
@@ -76,6 +83,7 @@ func (p *program) close() {
 	if p.metrics != nil {
 		_ = p.metrics.Close()
 	}
+	_ = p.manager.Close()
 }
 
 // follow gives the server new content whenever the checks tell something new.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/anyedge/anyedge/internal/manual"
 	"github.com/anyedge/anyedge/pkg/lab"
 )
 
@@ -48,7 +49,7 @@ func command() *cobra.Command {
 	root.PersistentFlags().StringVar(&labs, "labs", "", "directory of the labs (default: labs/containerlab here or beside the programs)")
 	root.AddCommand(listCommand(&labs), upCommand(&labs), runCommand(&labs), demoCommand(&labs), execCommand(), downCommand(), viewCommand(&labs), compareCommand(), graphCommand(&labs),
 		nodeCommand(), routerCommand(), renderCommand(&labs), insideCommand())
-	return root
+	return manual.Add(root)
 }
 
 // insideCommand is what the lab runtime runs itself; see lab.RunInside.

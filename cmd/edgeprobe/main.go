@@ -11,6 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
+
+	"github.com/anyedge/anyedge/internal/manual"
 )
 
 func main() {
@@ -43,7 +45,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
 	cmd.AddCommand(newRespond(), newProbe(), newQuery())
-	return cmd
+	return manual.Add(cmd)
 }
 
 // version is that of the module, or the commit it was built from.
