@@ -53,10 +53,12 @@ func check(it item, names places[string]) health.Check {
 	return c
 }
 
-func checkTypes() []string { return []string{"tcp", "udp", "dns", "http", "https", "exec", "listener"} }
+func checkTypes() []string {
+	return []string{"tcp", "udp", "dns", "http", "https", "icmp", "exec", "listener"}
+}
 
 func laterChecks() []string {
-	return []string{"http2", "grpc", "icmp", "tls", "file", "process", "load"}
+	return []string{"http2", "grpc", "tls", "file", "process", "load"}
 }
 
 // checkKeys returns the keys of a type of check beside its name; of an unknown type, all.
@@ -69,6 +71,7 @@ func checkKeys(kind string) []string {
 		"dns":      {"target", "query", "source", "device"},
 		"http":     httpKeys,
 		"https":    append(httpKeys, "server_name", "ca_file", "insecure_skip_verify"),
+		"icmp":     {"target", "source", "device"},
 		"exec":     {"command", "env"},
 		"listener": {"proto", "port", "address"},
 	}

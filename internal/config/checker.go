@@ -23,6 +23,8 @@ func checker(o destination, kind string) health.Checker {
 		return dnsCheck(o)
 	case "http", "https":
 		return httpCheck(o, kind)
+	case "icmp":
+		return icmpCheck(o)
 	case "exec":
 		return execCheck(o.object)
 	default:
@@ -76,6 +78,15 @@ func udpCheck(o destination) health.UDP {
 	}
 	c := health.UDP{Target: o.addrPort(), Send: payload(o.object), Expect: o.get("expect").pattern()}
 	c.Local = o.local(c.Target.Addr())
+	return c
+}
+
+func icmpCheck(o destination) health.ICMP {
+	c := health.ICMP{Target: o.endpoint.Addr()}
+	if !o.known {
+		c.Target = o.need("target", "ADDRESS").addr("an IP address without a port, such as 2001:db8::1")
+	}
+	c.Local = o.local(c.Target)
 	return c
 }
 

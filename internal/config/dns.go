@@ -94,7 +94,7 @@ func endpointCheck(endpoint object, e steering.Endpoint) health.Check {
 	o := it.object(endpointKeys(), nil)
 	kind := o.need("type", "one of "+strings.Join(endpointTypes(), ", ")).choice("", endpointTypes(), append(laterChecks(), "dns"))
 	refuseOthers(o, kind)
-	if !endpoint.has("port") && kind != "exec" {
+	if !endpoint.has("port") && kind != "icmp" && kind != "exec" {
 		it.bad("needs the port of the endpoint: add port")
 	}
 	c := schedule(o)
@@ -103,7 +103,7 @@ func endpointCheck(endpoint object, e steering.Endpoint) health.Check {
 	return c
 }
 
-func endpointTypes() []string { return []string{"tcp", "udp", "http", "https", "exec"} }
+func endpointTypes() []string { return []string{"tcp", "udp", "http", "https", "icmp", "exec"} }
 
 // endpointKeys are those of a check whose target is known.
 func endpointKeys() []string {

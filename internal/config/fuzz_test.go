@@ -49,8 +49,12 @@ func FuzzParseDNS(f *testing.F) {
 }
 
 func portless(c health.Checker) bool {
-	_, ok := c.(health.Exec)
-	return ok
+	switch c.(type) {
+	case health.ICMP, health.Exec:
+		return true
+	default:
+		return false
+	}
 }
 
 func FuzzParseTopology(f *testing.F) {

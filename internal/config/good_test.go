@@ -141,6 +141,7 @@ func TestParseAgentSample(t *testing.T) {
 					every("disk", health.Exec{
 						Command: []string{"/usr/local/bin/check-disk", "--free", "10%"}, Env: []string{"LIMIT=5G"},
 					}),
+					every("gateway", health.ICMP{Target: netip.MustParseAddr("fd00:1::1")}),
 				}},
 			},
 		},
@@ -179,13 +180,41 @@ func TestParseDNSSample(t *testing.T) {
 			},
 			Checks: []EndpointCheck{
 				{Index: 0, Check: every("tcp", health.TCP{Target: netip.AddrPortFrom(first, 8080)})},
-				{Index: 1, Check: every("tcp", health.TCP{Target: netip.AddrPortFrom(second, 8080)})},
+				{Index: 1, Check: every("http", health.HTTP{Target: netip.AddrPortFrom(second, 8080), Path: "/healthz", Method: "GET"})},
 			},
 		}},
 		Metrics: netip.MustParseAddrPort("[::1]:9411"),
 	}
 	if d := diff(want, got); d != "" {
 		t.Errorf("(-want +got)\n%s", d)
+	}
+}
+
+// The target of an endpoint's check is the endpoint.
+func TestEndpointChecks(t *testing.T) {
+	t.Parallel()
+	target := netip.MustParseAddrPort("[2001:db8:1::10]:8080")
+	for text, want := range map[string]health.Checker{
+		"type: tcp, expect: ok":                    health.TCP{Target: target, Expect: regexp.MustCompile("ok")},
+		"type: udp, send: a, source: '2001:db8::'": health.UDP{Target: target, Send: []byte("a"), Local: health.Local{Source: netip.MustParseAddr("2001:db8::")}},
+		"type: http, path: /healthz":               health.HTTP{Target: target, Path: "/healthz", Method: "GET"},
+		"type: https, host: api.example":           health.HTTP{Target: target, Host: "api.example", Method: "GET", TLS: true},
+		"type: icmp, device: eth1":                 health.ICMP{Target: target.Addr(), Local: health.Local{Device: "eth1"}},
+		"type: exec, command: [/bin/true]":         health.Exec{Command: []string{"/bin/true"}},
+	} {
+		d := mustParse(t, ParseDNS, dnsFile, "type: tcp", text)
+		got := d.Services[0].Checks[0].Check
+		kind, _, _ := strings.Cut(strings.TrimPrefix(text, "type: "), ",")
+		if diff := diff(every(kind, want), got); diff != "" {
+			t.Errorf("%s (-want +got)\n%s", text, diff)
+		}
+	}
+}
+
+func TestEndpointChecksWithoutPort(t *testing.T) {
+	t.Parallel()
+	for _, check := range []string{"type: icmp", "type: exec, command: [/bin/true]"} {
+		mustParse(t, ParseDNS, dnsFile, "port: 8080, check: {type: tcp}", "check: {"+check+"}")
 	}
 }
 

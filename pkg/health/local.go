@@ -51,3 +51,12 @@ func (l Local) bindFd(fd int) error {
 	}
 	return nil
 }
+
+// zoneID returns the index of the interface that zone names, 0 when there is none: the kernel then refuses the address.
+func zoneID(zone string) uint32 {
+	i, err := net.InterfaceByName(zone)
+	if err != nil {
+		return 0
+	}
+	return uint32(i.Index)
+}
