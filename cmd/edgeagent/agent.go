@@ -106,7 +106,7 @@ func (a *agent) wire(cfg config.Agent) (err error) {
 	if a.addresses != nil {
 		addresses = a.addresses
 	}
-	a.controller = announce.NewController(a.log, a.monitor, addresses, a.speaker, a.journal, announced...)
+	a.controller = announce.NewController(a.log, a.monitor, addresses, a.speaker, a.journal, nil, announced...)
 	a.registry.MustRegister(a.speaker, a.monitor, a.controller,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return nil

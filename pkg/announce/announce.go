@@ -28,5 +28,6 @@ type Service struct {
 	Name   string
 	VIPs   []VIP
 	Settle time.Duration // up this long before it is announced
-	Drain  time.Duration // between withdrawing and stopping
+	Drain  time.Duration // how long it is announced de-preferred before a drain, or a stop, withdraws it
+	File   string        // drained while this file exists; empty: none
 }

@@ -35,9 +35,15 @@ type Controller struct {
 	services []Service
 	plan     plan
 	keeper   *keeper
+	confirm  *confirmer
+	drains   *Drains // nil: nothing but stopping drains
 	metrics  *metrics
 	hurry    chan struct{}
 	hurried  sync.Once
+	changed  chan struct{} // capacity 1: status
+
+	statusMu sync.Mutex // guards status
+	status   []ServiceStatus
 
 	// What follows belongs to the goroutine of Run.
 	index      map[string]int // of a service, by name
@@ -48,11 +54,12 @@ type Controller struct {
 	doubtful   bool      // the last Set failed: what the speaker has is not known
 	pending    []outcome // decided, but not taken by the speaker yet
 	again      backoff
+	hurrying   bool // in stopping: no more waits
 }
 
 // NewController returns a controller of services; it starts nothing. Nil addresses: somebody else puts them on the host.
-// A nil journal records nothing, a nil log discards. Health may leave out services: these stay unknown.
-func NewController(log *slog.Logger, h Health, addresses Addresses, speaker Speaker, journal *Journal, services ...Service) *Controller {
+// A nil journal records nothing, nil drains ask for nothing, a nil log discards. Health may leave out services: these stay unknown.
+func NewController(log *slog.Logger, h Health, addresses Addresses, speaker Speaker, journal *Journal, drains *Drains, services ...Service) *Controller {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
@@ -63,24 +70,31 @@ func NewController(log *slog.Logger, h Health, addresses Addresses, speaker Spea
 		services: slices.Clone(services),
 		plan:     p,
 		keeper:   newKeeper(log, addresses, p.addresses, m),
+		confirm:  newConfirmer(speaker),
+		drains:   drains,
 		metrics:  m,
 		hurry:    make(chan struct{}),
+		changed:  make(chan struct{}, 1),
+		status:   make([]ServiceStatus, len(services)),
 		index:    make(map[string]int),
 		memory:   make([]Memory, len(services)),
 	}
 	for i, s := range services {
 		c.index[s.Name] = i
+		c.status[i].Service = s.Name
 	}
 	return c
 }
 
-// Run decides until ctx is done. Then it withdraws everything, waits a moment until that was written to the routers, waits
-// the longest drain of what was announced, and returns nil. All the while the addresses stay on the host, for packets under
+// Run decides until ctx is done. Then it drains what is announced, each service for its own time, withdraws everything, waits
+// a moment until that was written to the routers and what is under way was served, and returns nil. All the while the addresses stay on the host, for packets under
 // way: the caller stops the speaker, and only then removes them. Run may be called once; the speaker must take calls of Set
 // from before Run until it has returned.
 func (c *Controller) Run(ctx context.Context) error {
 	var keeping sync.WaitGroup
 	keeping.Go(func() { c.keeper.run(ctx) })
+	keeping.Go(func() { c.confirm.run(ctx) })
+	keeping.Go(func() { c.drains.watch(ctx) })
 	defer keeping.Wait()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -92,6 +106,8 @@ func (c *Controller) Run(ctx context.Context) error {
 		case <-timer.C:
 		case <-c.health.Changed():
 		case <-c.keeper.changed:
+		case <-c.drains.signals():
+		case <-c.confirm.changed:
 		}
 		// A stop that comes meanwhile must not leave a change half made.
 		if again := c.step(context.WithoutCancel(ctx), false); again.IsZero() {
@@ -118,6 +134,10 @@ func (c *Controller) step(ctx context.Context, stop bool) (again time.Time) {
 		}
 	}
 	c.conclude(decided, want, err, time.Now())
+	c.publish()
+	if !c.doubtful && slices.ContainsFunc(c.memory, func(m Memory) bool { return m.State == Withdrawing }) {
+		c.confirm.want(c.generation)
+	}
 	if err != nil {
 		again = earliest(again, time.Now().Add(c.again.next()))
 	}
@@ -132,9 +152,12 @@ func (c *Controller) decide(stop bool) (decided []outcome, again time.Time) {
 			status[i] = st
 		}
 	}
+	written := !c.doubtful && c.confirm.done(c.generation)
 	now := time.Now()
 	for i, s := range c.services {
-		in := Input{Now: now, Health: status[i], Stop: stop}
+		in := Input{
+			Now: now, Health: status[i], Drain: c.drains.wanted(s), Written: written, Stop: stop, Hurry: c.hurrying,
+		}
 		if c.memory[i].State != Up { // only what is to be announced asks for addresses
 			in.Address = c.keeper.blocked(s)
 		}

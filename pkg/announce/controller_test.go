@@ -126,7 +126,7 @@ func TestControllerWithForeignAddresses(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, app())
-		s.Controller = NewController(nil, s.health, nil, s.speaker, nil, app())
+		s.Controller = NewController(nil, s.health, nil, s.speaker, nil, nil, app())
 		s.start()
 		s.health.set("app", health.Up)
 		s.sleep(time.Second)
@@ -201,7 +201,7 @@ func TestControllerStops(t *testing.T) {
 		s.record.take()
 		s.cancel()
 		<-s.done
-		s.expect("2s speaker: set []", "2s speaker: wait 2: written", "5s controller: done")
+		s.expect("2s speaker: set [worse 2001:db8:53::53/128]", "5s speaker: set []", "5s speaker: wait 3: written", "6s controller: done")
 		for _, name := range []string{"dns", "app"} {
 			if got := testutil.ToFloat64(s.metrics.state.WithLabelValues(name, "stopping")); got != 1 {
 				t.Errorf("%s is not stopping: %v", name, got)
@@ -244,25 +244,29 @@ func TestControllerStopIsBounded(t *testing.T) {
 	unwritten := func(s *stage) { s.speaker.unwritten = true }
 	refusing := func(s *stage) { s.speaker.fail(errors.New("busy")) }
 	hurry := func(s *stage) { s.Hurry(); s.Hurry() }
+	const worse = "1s speaker: set [worse 2001:db8:80::80/128]"
 	tests := []struct {
 		name           string
 		before, during func(*stage)
 		want           []string
 	}{
 		{"routers do not read", unwritten, nothing, []string{
-			"1s speaker: set []", "2s speaker: wait 2: not written", "7s controller: done"}},
+			worse, "6s speaker: set []", "7s speaker: wait 3: not written", "8s controller: done"}},
 		{"routers do not read, hurried", unwritten, hurry, []string{
-			"1s speaker: set []", "1s speaker: wait 2: not written", "1s controller: done"}},
+			worse, "1s speaker: set []", "1s speaker: wait 3: not written", "1s controller: done"}},
 		{"hurried", nothing, hurry, []string{
-			"1s speaker: set []", "1s speaker: wait 2: written", "1s controller: done"}},
+			worse, "1s speaker: set []", "1s speaker: wait 3: written", "1s controller: done"}},
+		{"dies", nothing, func(s *stage) { s.health.set("app", health.Down) }, []string{
+			worse, "1s speaker: set []", "1s speaker: wait 3: written", "2s controller: done"}},
 		{"hurried before", hurry, nothing, []string{
 			"1s speaker: set []", "1s speaker: wait 2: written", "1s controller: done"}},
 		{"speaker refuses", refusing, nothing, []string{
-			"1s speaker: set []: busy", "1.1s speaker: set []: busy", "1.3s speaker: set []: busy", "1.7s speaker: set []: busy",
-			"7s controller: done"}},
-		{"speaker refuses, hurried", refusing, hurry, []string{"1s speaker: set []: busy", "1s controller: done"}},
+			worse + ": busy", "1.1" + worse[1:] + ": busy", "1.3" + worse[1:] + ": busy", "1.7" + worse[1:] + ": busy",
+			"2.5" + worse[1:] + ": busy", "4.1" + worse[1:] + ": busy", "6s speaker: set []: busy", "8s controller: done"}},
+		{"speaker refuses, hurried", refusing, hurry, []string{
+			worse + ": busy", "1s speaker: set []: busy", "1s controller: done"}},
 		{"speaker refuses at first", refusing, func(s *stage) { s.speaker.fail(nil) }, []string{
-			"1s speaker: set []: busy", "1.1s speaker: set []", "1.1s speaker: wait 2: written", "6.1s controller: done"}},
+			worse + ": busy", "1.1" + worse[1:], "6s speaker: set []", "6s speaker: wait 3: written", "7s controller: done"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -310,14 +314,18 @@ anyedge_announce_announced{prefix="2001:db8:80::80/128"} 1
 # HELP anyedge_announce_decisions_total Changes of state of a service by what they did to its announcement.
 # TYPE anyedge_announce_decisions_total counter
 anyedge_announce_decisions_total{action="announce",service="app"} 1
+anyedge_announce_decisions_total{action="deprefer",service="app"} 0
 anyedge_announce_decisions_total{action="none",service="app"} 1
 anyedge_announce_decisions_total{action="withdraw",service="app"} 0
-# HELP anyedge_announce_state 1 for the state that a service is in, 0 for the others. Only what is up is announced.
+# HELP anyedge_announce_state 1 for the state that a service is in, 0 for the others. What is up is announced, what is draining de-preferred.
 # TYPE anyedge_announce_state gauge
+anyedge_announce_state{service="app",state="drained"} 0
+anyedge_announce_state{service="app",state="draining"} 0
 anyedge_announce_state{service="app",state="settling"} 0
 anyedge_announce_state{service="app",state="starting"} 0
 anyedge_announce_state{service="app",state="stopping"} 0
 anyedge_announce_state{service="app",state="up"} 1
+anyedge_announce_state{service="app",state="withdrawing"} 0
 anyedge_announce_state{service="app",state="withdrawn"} 0
 `), "anyedge_announce_announced", "anyedge_announce_decisions_total", "anyedge_announce_state")
 		if err != nil {

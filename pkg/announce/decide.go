@@ -18,8 +18,11 @@ type Memory struct {
 type Input struct {
 	Now     time.Time
 	Health  health.Status
-	Address error // why the addresses of the service are not on the host; nil when they are
-	Stop    bool  // the agent stops
+	Address error  // why the addresses of the service are not on the host; nil when they are
+	Drain   string // why it is to be drained, for people; empty: it is not
+	Written bool   // every router was told what was decided last
+	Stop    bool   // the agent stops
+	Hurry   bool   // and does not wait
 }
 
 // A Decision says what to do now and why.
@@ -38,7 +41,11 @@ func Decide(s Service, m Memory, in Input) (Memory, Decision, time.Time) {
 	case m.State == Stopping:
 		return stay(m)
 	case in.Stop:
-		return enter(m, Stopping, in.Now, "the agent stops", in.Now)
+		return decideStop(s, m, in)
+	case in.Drain != "":
+		return decideDrain(s, m, in)
+	case m.State == Draining || m.State == Withdrawing || m.State == Drained:
+		return decideUndrain(s, m, in)
 	}
 	switch in.Health.State {
 	case health.Up:
@@ -108,7 +115,9 @@ func action(from, to State) Action {
 	switch {
 	case from != Up && to == Up:
 		return Announce
-	case from == Up && to != Up:
+	case from == Up && to == Draining:
+		return Deprefer
+	case (from == Up || from == Draining) && to != Draining && to != Up:
 		return Withdraw
 	default:
 		return None

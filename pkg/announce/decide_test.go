@@ -22,7 +22,7 @@ func at(seconds float64) time.Time { return start.Add(time.Duration(seconds * fl
 func TestDecide(t *testing.T) {
 	t.Parallel()
 	const settle = 2 * time.Second
-	service := Service{Name: "dns", Settle: settle}
+	service := Service{Name: "dns", Settle: settle} // no Drain: TestDecideDrain has the rest
 	memory := func(s State) Memory { return Memory{State: s, Since: at(10), Reason: "before"} }
 	now := at(20)
 	in := func(h health.State, since float64) Input {
@@ -197,12 +197,15 @@ func TestDecideStory(t *testing.T) {
 	}
 }
 
+func announced(m Memory) bool { return m.State == Up || m.State == Draining }
+
 // FuzzDecide checks what must hold whatever happens.
 func FuzzDecide(f *testing.F) {
 	f.Add([]byte{0, 1, 1, 1, 2, 1, 1, 1}, int64(2))
 	f.Add([]byte{2, 1, 9, 1, 2, 17}, int64(0))
+	f.Add([]byte{1, 1, 33, 33, 33, 33, 97, 1, 1, 17, 17, 145}, int64(0x302))
 	f.Fuzz(func(t *testing.T, inputs []byte, settle int64) {
-		s := Service{Settle: time.Duration(settle&0xff) * time.Second}
+		s := Service{Settle: time.Duration(settle&0xff) * time.Second, Drain: time.Duration(settle>>8&0xff) * time.Second}
 		var m Memory
 		var upSince time.Time
 		var was health.State
@@ -213,18 +216,24 @@ func FuzzDecide(f *testing.F) {
 				upSince, was = now, st
 			}
 			in := Input{Now: now, Health: health.Status{State: st, Since: upSince, Noticed: upSince}, Stop: b&16 != 0}
+			if b&32 != 0 {
+				in.Drain = "drained"
+			}
+			in.Written, in.Hurry = b&64 != 0, b&128 != 0
 			if b&8 != 0 {
 				in.Address = errNoAddr
 			}
 			next, d, again := Decide(s, m, in)
 			switch {
-			case d.Action == Announce && (st != health.Up || in.Address != nil || in.Stop || now.Sub(upSince) < s.Settle):
+			case d.Action == Announce && m.State != Draining && (st != health.Up || in.Address != nil || in.Stop || now.Sub(upSince) < s.Settle):
 				t.Fatalf("announced: %+v", in)
-			case d.Action == Announce != (m.State != Up && next.State == Up), d.Action == Withdraw != (m.State == Up && next.State != Up):
+			case d.Action == Announce && m.State == Draining: // it was announced all the time
+			case d.Action == Announce != (m.State != Up && next.State == Up),
+				d.Action == Withdraw != (announced(m) && !announced(next)), d.Action == Deprefer != (m.State == Up && next.State == Draining):
 				t.Fatalf("%v does not lead from %v to %v", d.Action, m.State, next.State)
 			case m.State == Stopping && next != m:
 				t.Fatal("left stopping")
-			case st == health.Down && next.State == Up:
+			case st == health.Down && announced(next):
 				t.Fatal("up though down")
 			case !again.IsZero() && !again.After(now):
 				t.Fatalf("again at %v is not after %v", again, now)

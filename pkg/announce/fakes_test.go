@@ -86,7 +86,11 @@ func (f *fakeSpeaker) Set(_ context.Context, ads ...bgp.Advertisement) (uint64, 
 	defer f.mu.Unlock()
 	var list []string
 	for _, ad := range ads {
-		list = append(list, ad.Prefix.String())
+		text := ad.Prefix.String()
+		if ad.Attributes == bgp.Depreferred() {
+			text = "worse " + text
+		}
+		list = append(list, text)
 	}
 	if f.err != nil {
 		f.add("speaker: set [%s]: %v", strings.Join(list, " "), f.err)
@@ -168,7 +172,7 @@ func newStage(t *testing.T, services ...Service) *stage {
 		speaker: &fakeSpeaker{recorder: r}, addresses: &fakeAddresses{recorder: r},
 		done: make(chan struct{}),
 	}
-	s.Controller = NewController(nil, s.health, s.addresses, s.speaker, nil, services...)
+	s.Controller = NewController(nil, s.health, s.addresses, s.speaker, nil, nil, services...)
 	return s
 }
 

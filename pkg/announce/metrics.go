@@ -10,7 +10,8 @@ import (
 
 // metrics are the Controller's.
 type metrics struct {
-	state, announced  *prometheus.GaugeVec
+	state             *prometheus.GaugeVec
+	announced, worse  *prometheus.GaugeVec
 	decisions, errors *prometheus.CounterVec
 	seconds           prometheus.Histogram
 }
@@ -21,9 +22,12 @@ func newMetrics() *metrics {
 	}
 	return &metrics{
 		state: prometheus.NewGaugeVec(prometheus.GaugeOpts(opts("state",
-			"1 for the state that a service is in, 0 for the others. Only what is up is announced.")), []string{"service", "state"}),
+			"1 for the state that a service is in, 0 for the others. What is up is announced, what is draining de-preferred.")), []string{"service", "state"}),
 		announced: prometheus.NewGaugeVec(prometheus.GaugeOpts(opts("announced",
 			"1 while the BGP speaker is asked to announce the prefix: wanted state, does not guarantee that the routers converged.")),
+			[]string{"prefix"}),
+		worse: prometheus.NewGaugeVec(prometheus.GaugeOpts(opts("depreferred",
+			"1 while the BGP speaker is asked to announce the prefix de-preferred: does not say that traffic has moved.")),
 			[]string{"prefix"}),
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts(opts("decisions_total",
 			"Changes of state of a service by what they did to its announcement.")), []string{"service", "action"}),
@@ -49,6 +53,7 @@ func (m *metrics) init(services []Service, p plan) {
 	}
 	for _, one := range p.prefixes {
 		m.announced.WithLabelValues(one.prefix.String())
+		m.worse.WithLabelValues(one.prefix.String())
 	}
 	for _, target := range []string{"speaker", "addresses"} {
 		m.errors.WithLabelValues(target)
@@ -66,11 +71,13 @@ func (m *metrics) wanted(before, after []bgp.Advertisement) {
 	for _, ad := range before {
 		if !has(after, ad.Prefix) {
 			m.announced.WithLabelValues(ad.Prefix.String()).Set(0)
+			m.worse.WithLabelValues(ad.Prefix.String()).Set(0)
 		}
 	}
 	for _, ad := range after {
-		if !has(before, ad.Prefix) {
+		if was, ok := find(before, ad.Prefix); !ok || was != ad {
 			m.announced.WithLabelValues(ad.Prefix.String()).Set(1)
+			m.worse.WithLabelValues(ad.Prefix.String()).Set(boolean(placed(after, ad.Prefix) == Deprefer))
 		}
 	}
 }
@@ -90,7 +97,7 @@ func boolean(b bool) float64 {
 }
 
 func (m *metrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.state, m.announced, m.decisions, m.errors, m.seconds}
+	return []prometheus.Collector{m.state, m.announced, m.worse, m.decisions, m.errors, m.seconds}
 }
 
 // Describe implements prometheus.Collector.

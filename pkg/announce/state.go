@@ -3,19 +3,22 @@ package announce
 // State is where a service stands. The zero value is Starting.
 type State int
 
-// The states of a service. Only what is Up is announced.
+// The states of a service. What is Up is announced, what is Draining is announced de-preferred, nothing else is.
 const (
-	Starting  State = iota // no verdict on its health yet
-	Settling               // up, but not for long enough, or its address is not on the host yet
-	Up                     // announced
-	Withdrawn              // down: withdrawn, or found down and never announced
-	Stopping               // the agent stops: withdrawn for good
+	Starting    State = iota // no verdict on its health yet
+	Settling                 // up, but not for long enough, or its address is not on the host yet
+	Up                       // announced
+	Withdrawn                // down: withdrawn, or found down and never announced
+	Stopping                 // the agent stops: withdrawn for good
+	Draining                 // to be withdrawn: announced de-preferred until the traffic has moved
+	Withdrawing              // drained and withdrawn, but not every router was told yet
+	Drained                  // withdrawn on request, and every router was told
 )
 
 // states are all of them, for metrics.
-var states = [...]State{Starting, Settling, Up, Withdrawn, Stopping}
+var states = [...]State{Starting, Settling, Up, Withdrawn, Stopping, Draining, Withdrawing, Drained}
 
-// String returns "starting", "settling", "up", "withdrawn" or "stopping".
+// String returns the name in lower case, as it stands in journal and metrics.
 func (s State) String() string {
 	switch s {
 	case Starting:
@@ -28,6 +31,12 @@ func (s State) String() string {
 		return "withdrawn"
 	case Stopping:
 		return "stopping"
+	case Draining:
+		return "draining"
+	case Withdrawing:
+		return "withdrawing"
+	case Drained:
+		return "drained"
 	default:
 		return "invalid"
 	}
@@ -41,11 +50,12 @@ const (
 	None Action = iota
 	Announce
 	Withdraw
+	Deprefer
 )
 
-var actions = [...]Action{None, Announce, Withdraw}
+var actions = [...]Action{None, Announce, Withdraw, Deprefer}
 
-// String returns "none", "announce" or "withdraw".
+// String returns "none", "announce", "withdraw" or "deprefer".
 func (a Action) String() string {
 	switch a {
 	case None:
@@ -54,6 +64,8 @@ func (a Action) String() string {
 		return "announce"
 	case Withdraw:
 		return "withdraw"
+	case Deprefer:
+		return "deprefer"
 	default:
 		return "invalid"
 	}

@@ -2,22 +2,28 @@ package announce
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
 // writeLimit bounds how long stopping waits for the withdrawals to leave.
 const writeLimit = time.Second
 
-// stop withdraws everything, waits until that was written, and then for the longest drain. The addresses are not touched:
-// a host that gives up its address before the routers gave up the route answers clients with a reset.
+// lingerLimit bounds how long what is under way is served after the withdrawals have left. Traffic has moved before, where
+// there was another way.
+const lingerLimit = time.Second
+
+// stop drains and withdraws everything, and waits until that was written. The addresses are not touched: a host that gives
+// up its address before the routers gave up the route answers clients with a reset.
 func (c *Controller) stop(ctx context.Context) {
-	drain := c.longestDrain()
-	c.withdrawAll(ctx)
-	if drain == 0 {
+	linger := min(c.longestDrain(), lingerLimit)
+	again := c.drainAll(ctx)
+	c.withdrawAll(ctx, again)
+	if linger == 0 || c.hurrying {
 		return
 	}
-	c.log.Info("withdrawn, serving what is under way; a second signal ends this", "drain", drain)
-	rest := time.NewTimer(drain)
+	c.log.Info("withdrawn, serving what is under way; a second signal ends this", "for", linger)
+	rest := time.NewTimer(linger)
 	defer rest.Stop()
 	select {
 	case <-rest.C:
@@ -25,11 +31,39 @@ func (c *Controller) stop(ctx context.Context) {
 	}
 }
 
+// drainAll decides until every service is stopping: each has its own time, and one that dies ends it. It returns when to
+// step again if the speaker did not take the end of it.
+func (c *Controller) drainAll(ctx context.Context) (again time.Time) {
+	for {
+		select {
+		case <-c.hurry:
+			c.hurrying = true
+		default:
+		}
+		again = c.step(ctx, true)
+		if !slices.ContainsFunc(c.memory, func(m Memory) bool { return m.State != Stopping }) {
+			return again
+		}
+		c.awaitNews(time.Until(again))
+	}
+}
+
+// awaitNews returns when there is something to decide on, at the latest after d.
+func (c *Controller) awaitNews(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-c.health.Changed():
+	case <-c.hurry:
+	}
+}
+
 // withdrawAll tries until the speaker took it and wrote it, at most for writeLimit.
-func (c *Controller) withdrawAll(ctx context.Context) {
+func (c *Controller) withdrawAll(ctx context.Context, again time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, writeLimit)
 	defer cancel()
-	for again := c.step(ctx, true); c.doubtful; again = c.step(ctx, true) {
+	for ; c.doubtful; again = c.step(ctx, true) {
 		if !c.pause(ctx, time.Until(again)) {
 			c.giveUp()
 			return
@@ -82,7 +116,7 @@ func (c *Controller) cancelOnHurry(cancel context.CancelFunc) (end func()) {
 func (c *Controller) longestDrain() time.Duration {
 	var longest time.Duration
 	for i, m := range c.memory {
-		if m.State == Up {
+		if m.State == Up || m.State == Draining {
 			longest = max(longest, c.services[i].Drain)
 		}
 	}

@@ -48,39 +48,77 @@ func (p *planned) add(service int, when When) {
 	p.when = max(p.when, when)
 }
 
-func (p planned) wanted(services []Memory) bool {
-	up := func(i int) bool { return services[i].State == Up }
-	if p.when == All {
-		return !slices.ContainsFunc(p.services, func(i int) bool { return !up(i) })
+// wanted tells whether the prefix is to be announced, and if so whether de-preferred. One of the services that hold it up
+// must be Up for a plain announcement; when all VIPs must be served, all of them.
+func (p planned) wanted(services []Memory) (announced, depreferred bool) {
+	var up, draining int
+	for _, i := range p.services {
+		switch services[i].State {
+		case Up:
+			up++
+		case Draining:
+			draining++
+		}
 	}
-	return slices.ContainsFunc(p.services, up)
+	if p.when == All {
+		return up+draining == len(p.services), draining > 0
+	}
+	return up+draining > 0, up == 0
 }
 
 // wanted returns every advertisement that the states of the services ask for, sorted.
 func (p plan) wanted(services []Memory) []bgp.Advertisement {
+	worse := bgp.Depreferred()
 	ads := make([]bgp.Advertisement, 0, len(p.prefixes))
 	for _, one := range p.prefixes {
-		if one.wanted(services) {
-			ads = append(ads, bgp.Advertisement{Prefix: one.prefix})
+		announced, depreferred := one.wanted(services)
+		if !announced {
+			continue
 		}
+		ad := bgp.Advertisement{Prefix: one.prefix}
+		if depreferred {
+			ad.Attributes = worse
+		}
+		ads = append(ads, ad)
 	}
 	return ads
 }
 
-// changed returns the prefixes of s that a decision moved: wanted after but not before for Announce, the reverse for
-// Withdraw. A covering prefix that another VIP still holds up is not among them.
+// changed returns the prefixes of s that a decision moved: to plainly announced for Announce, to de-preferred for Deprefer,
+// to not announced for Withdraw. A covering prefix that another VIP still holds up is not among them.
 func changed(s Service, a Action, before, after []bgp.Advertisement) []netip.Prefix {
 	moved := []netip.Prefix{}
 	for _, v := range s.VIPs {
-		was, is := has(before, v.Announce), has(after, v.Announce)
-		if (a == Announce && is && !was || a == Withdraw && was && !is) && !slices.Contains(moved, v.Announce) {
+		was, is := placed(before, v.Announce), placed(after, v.Announce)
+		if was != is && is == a && !slices.Contains(moved, v.Announce) {
 			moved = append(moved, v.Announce)
 		}
 	}
 	return moved
 }
 
+// placed tells which action leads to what a sorted wanted set says of a prefix.
+func placed(sorted []bgp.Advertisement, p netip.Prefix) Action {
+	ad, ok := find(sorted, p)
+	switch {
+	case !ok:
+		return Withdraw
+	case ad.Attributes != bgp.Attributes{}:
+		return Deprefer
+	default:
+		return Announce
+	}
+}
+
 func has(sorted []bgp.Advertisement, p netip.Prefix) bool {
-	_, ok := slices.BinarySearchFunc(sorted, p, func(a bgp.Advertisement, p netip.Prefix) int { return a.Prefix.Compare(p) })
+	_, ok := find(sorted, p)
 	return ok
+}
+
+func find(sorted []bgp.Advertisement, p netip.Prefix) (bgp.Advertisement, bool) {
+	i, ok := slices.BinarySearchFunc(sorted, p, func(a bgp.Advertisement, p netip.Prefix) int { return a.Prefix.Compare(p) })
+	if !ok {
+		return bgp.Advertisement{}, false
+	}
+	return sorted[i], true
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/anyedge/anyedge/pkg/bgp"
 )
@@ -33,7 +34,16 @@ func prefixes(list ...string) []netip.Prefix {
 	return all
 }
 
-var equatePrefixes = cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
+// worse is ads, de-preferred.
+func worse(prefixes ...string) []bgp.Advertisement {
+	all := ads(prefixes...)
+	for i := range all {
+		all[i].Attributes = bgp.Depreferred()
+	}
+	return all
+}
+
+var equatePrefixes = cmpopts.EquateComparable(netip.Prefix{}, bgp.Attributes{})
 
 func TestWanted(t *testing.T) {
 	t.Parallel()
@@ -59,6 +69,11 @@ func TestWanted(t *testing.T) {
 		{"one up", two, []State{Up, Settling}, ads("192.0.2.53/32", "2001:db8:53::53/128")},
 		{"all up", two, []State{Up, Up}, ads("192.0.2.53/32", "2001:db8:53::53/128", "2001:db8:80::80/128")},
 		{"stopping", two, []State{Stopping, Stopping}, ads()},
+		{"draining", two, []State{Up, Draining}, append(ads("192.0.2.53/32", "2001:db8:53::53/128"), worse("2001:db8:80::80/128")...)},
+		{"drained", two, []State{Withdrawing, Drained}, ads()},
+		{"any of a cover, one drains", cover(Any), []State{Up, Draining}, append(worse("192.0.2.2/32"), ads("2001:db8:1::/48")...)},
+		{"any of a cover, one drains alone", cover(Any), []State{Draining, Withdrawn}, worse("2001:db8:1::/48")},
+		{"all of a cover, one drains", cover(All), []State{Draining, Up}, append(ads("192.0.2.2/32"), worse("2001:db8:1::/48")...)},
 		{"any of a cover, none", cover(Any), []State{Withdrawn, Starting}, ads()},
 		{"any of a cover, one", cover(Any), []State{Up, Withdrawn}, ads("2001:db8:1::/48")},
 		{"any of a cover, both", cover(Any), []State{Up, Up}, ads("192.0.2.2/32", "2001:db8:1::/48")},
@@ -118,6 +133,9 @@ func TestChanged(t *testing.T) {
 		{"withdraw", Withdraw, both, ads(), prefixes("192.0.2.0/24", "2001:db8::1/128")},
 		{"withdraw under a cover that another holds", Withdraw, both, other, prefixes("2001:db8::1/128")},
 		{"announce under a cover that another holds", Announce, other, both, prefixes("2001:db8::1/128")},
+		{"deprefer", Deprefer, both, worse("192.0.2.0/24", "2001:db8::1/128"), prefixes("192.0.2.0/24", "2001:db8::1/128")},
+		{"deprefer under a cover that another holds", Deprefer, both, append(other, worse("2001:db8::1/128")...), prefixes("2001:db8::1/128")},
+		{"announce what was de-preferred", Announce, worse("192.0.2.0/24", "2001:db8::1/128"), both, prefixes("192.0.2.0/24", "2001:db8::1/128")},
 		{"foreign prefixes", Withdraw, ads("198.51.100.1/32"), ads(), prefixes()},
 	}
 	for _, tt := range tests {
