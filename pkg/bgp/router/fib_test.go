@@ -26,20 +26,27 @@ var (
 func newTestFIB(t *testing.T) (f *fib, log *bytes.Buffer, failures *int) {
 	t.Helper()
 	nettest.Need(t)
-	dummy := &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Name: "d0"}}
-	if err := netlink.LinkAdd(dummy); err != nil {
-		t.Skipf("no dummy link: %v", err)
+	link := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "d0"}, PeerName: "d1"}
+	if err := netlink.LinkAdd(link); err != nil {
+		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = netlink.LinkDel(dummy) })
+	t.Cleanup(func() { _ = netlink.LinkDel(link) })
+	peer, err := netlink.LinkByName("d1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := netlink.LinkSetUp(peer); err != nil {
+		t.Fatal(err)
+	}
 	addr, err := netlink.ParseAddr("2001:db8:a::ff/64")
 	if err != nil {
 		t.Fatal(err)
 	}
 	addr.Flags = unix.IFA_F_NODAD
-	if err := netlink.AddrAdd(dummy, addr); err != nil {
+	if err := netlink.AddrAdd(link, addr); err != nil {
 		t.Fatal(err)
 	}
-	if err := netlink.LinkSetUp(dummy); err != nil {
+	if err := netlink.LinkSetUp(link); err != nil {
 		t.Fatal(err)
 	}
 	log, failures = new(bytes.Buffer), new(int)
