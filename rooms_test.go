@@ -24,13 +24,15 @@ var mayImport = map[string][]string{
 	"pkg/vip":          {},
 	"pkg/steering":     {},
 	"pkg/probe":        {},
+	"pkg/app":          {"pkg/probe"},
+	"pkg/client":       {"pkg/probe"},
 	"pkg/announce":     {"pkg/health", "pkg/bgp"},
 	"pkg/dnsserver":    {"pkg/steering"},
 	"pkg/lab":          {"pkg/probe", "pkg/bgp/router"},
 	"internal/config":  {"pkg/*"},
 	"internal/nettest": {}, "internal/debughttp": {},
 	"internal/manual": {}, "internal/sdnotify": {},
-	"internal/report": {"pkg/probe"}, "internal/report/labreport": {"internal/report", "pkg/lab"},
+	"internal/report": {"pkg/probe"}, "internal/report/labreport": {"internal/report", "pkg/lab"}, "internal/report/reporttest": {},
 	"cmd/edgeagent": {"*"}, "cmd/edgedns": {"*"}, "cmd/edgeprobe": {"*"}, "cmd/edgelab": {"*"},
 }
 
@@ -42,7 +44,7 @@ var only = map[string][]string{
 	"github.com/spf13/cobra": {"cmd/*", "internal/manual"},
 	"flag":                   {"cmd/*", "internal/nettest"},
 	"os/signal":              {"cmd/*"},
-	"github.com/prometheus/client_golang/prometheus/promhttp": {"internal/debughttp"},
+	"github.com/prometheus/client_golang/prometheus/promhttp": {"internal/debughttp", "pkg/app"},
 }
 
 // stdOnly are rooms that import nothing but the standard library.

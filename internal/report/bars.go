@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/vg"
@@ -17,6 +18,7 @@ type Bar struct {
 // Bars draws stacked horizontal bars, the first one on top. Parts names what each part of them is.
 func Bars(title, x string, parts []string, bars []Bar) (Picture, error) {
 	longest := 0.0
+	bars = drawableBars(bars)
 	for _, b := range bars {
 		longest = max(longest, sum(b.Parts))
 	}
@@ -35,6 +37,17 @@ func Bars(title, x string, parts []string, bars []Bar) (Picture, error) {
 		result.Legend = append(result.Legend, Key{name, Site(i)})
 	}
 	return result, err
+}
+
+func drawableBars(bars []Bar) []Bar {
+	bars = slices.Clone(bars)
+	for i := range bars {
+		bars[i].Parts = drawable(bars[i].Parts)
+		for k, part := range bars[i].Parts {
+			bars[i].Parts[k] = max(0, part)
+		}
+	}
+	return bars
 }
 
 func drawBars(c draw.Canvas, bars []Bar, parts int, x, y func(float64) vg.Length) {

@@ -20,6 +20,10 @@ type Sample struct {
 
 // CDF draws for every value what share of a sample does not exceed it, each sample as a staircase.
 func CDF(title, x string, samples ...Sample) (Picture, error) {
+	samples = slices.Clone(samples)
+	for i := range samples {
+		samples[i].Values = drawable(samples[i].Values)
+	}
 	low, high := bounds(samples)
 	if math.IsInf(low, 0) {
 		return Picture{}, nil
@@ -73,6 +77,7 @@ func Histogram(title, x string, s Sample, quantum float64) (Picture, error) {
 	if len(s.Values) == 0 {
 		return Picture{}, nil
 	}
+	s.Values = drawable(s.Values)
 	low, width, counts := bin(s.Values, quantum)
 	top := slices.Max(counts)
 	p := newPlot(x, "runs")
@@ -98,8 +103,10 @@ func Histogram(title, x string, s Sample, quantum float64) (Picture, error) {
 func bin(values []float64, quantum float64) (low, width float64, counts []int) {
 	smallest, largest := slices.Min(values), slices.Max(values)
 	wanted := min(40, 5+2*math.Sqrt(float64(len(values))))
-	width = niceWidth((largest - smallest) / wanted)
-	if quantum > 0 {
+	if largest-smallest > 1e-9*max(math.Abs(largest), 1e-3) {
+		width = niceWidth((largest - smallest) / wanted)
+	}
+	if quantum = within(quantum); quantum > 1e-6 {
 		width = quantum * max(1, math.Ceil(width/quantum-1e-9))
 		smallest -= quantum / 2
 	}
@@ -108,7 +115,7 @@ func bin(values []float64, quantum float64) (low, width float64, counts []int) {
 		smallest -= width / 2
 	}
 	low = smallest
-	if quantum == 0 && largest > slices.Min(values) {
+	if quantum <= 1e-6 && largest > slices.Min(values) {
 		low = math.Floor(smallest/width) * width
 	}
 	counts = make([]int, int((largest-low)/width)+1)
@@ -154,6 +161,20 @@ func Median(values []float64) float64 {
 	return v[len(v)/2]
 }
 
+// limit bounds what pictures draw, in the unit of the axis: files may hold any number, drawing must end.
+const limit = 1e12
+
+// within returns the nearest value that a picture can show.
+func within(v float64) float64 { return min(max(v, -limit), limit) }
+
+func drawable(values []float64) []float64 {
+	values = slices.Clone(values)
+	for i, v := range values {
+		values[i] = within(v)
+	}
+	return values
+}
+
 func bounds(samples []Sample) (low, high float64) {
 	low, high = math.Inf(1), math.Inf(-1)
 	for _, s := range samples {
@@ -163,6 +184,9 @@ func bounds(samples []Sample) (low, high float64) {
 	}
 	return low, high
 }
+
+// leastLog is where logarithmic axes begin at the latest: a nanosecond in milliseconds.
+const leastLog = 1e-6
 
 // A Weighted value stands for N values from Low to High.
 type Weighted struct {
@@ -179,6 +203,10 @@ type WeightedSample struct {
 
 // Spread draws histogram and CDF of large samples of positive values, on a logarithmic axis.
 func Spread(x, of string, samples ...WeightedSample) ([]Picture, error) {
+	samples = slices.Clone(samples)
+	for i := range samples {
+		samples[i].Values = samples[i].drawable()
+	}
 	low, high, most, keys := math.Inf(1), 0.0, 0.0, []Key{}
 	desc := ""
 	for _, s := range samples {
@@ -265,12 +293,24 @@ func drawShares(c draw.Canvas, s WeightedSample, low, high float64, x, y func(fl
 	stroke(c, draw.LineStyle{Color: s.Color, Width: 1.8}, line)
 }
 
+// drawable returns the values that a logarithmic axis can show, within the limits of all pictures.
+func (s WeightedSample) drawable() []Weighted {
+	var values []Weighted
+	for _, v := range s.Values {
+		v.Low, v.High = max(within(v.Low), 0), within(v.High)
+		if v.N > 0 && v.High > max(v.Low, leastLog) {
+			values = append(values, v)
+		}
+	}
+	return values
+}
+
 // least returns where a picture of the sample may begin: one value in a thousand may be smaller.
 func (s WeightedSample) least() float64 {
 	few, sum := s.total()/1000, 0.0
 	for _, v := range s.Values {
 		if sum += float64(v.N); sum > few {
-			return max(v.Low, 1e-6)
+			return max(v.Low, leastLog)
 		}
 	}
 	return math.Inf(1)

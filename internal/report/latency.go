@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -32,6 +33,7 @@ func Latency(title, x string, s probe.Series, colors map[string]Color, marks ...
 	if len(s.Points) == 0 {
 		return Picture{}, nil
 	}
+	s = drawableSeries(s)
 	d := latency{Series: s, colors: colors, marks: marks, unit: 1}
 	first, last := s.Points[0].AtMs, s.Points[len(s.Points)-1].AtMs+s.StepMs
 	if last-first > 5000 {
@@ -48,6 +50,18 @@ func Latency(title, x string, s probe.Series, colors map[string]Color, marks ...
 	result, err := picture(p, title, d.describe(), wide, 250)
 	result.Legend = d.legend()
 	return result, err
+}
+
+// drawableSeries is in order, and within the limits of all pictures.
+func drawableSeries(s probe.Series) probe.Series {
+	s.StepMs = max(within(s.StepMs), 1e-3)
+	s.Points = slices.Clone(s.Points)
+	for i := range s.Points {
+		p := &s.Points[i]
+		p.AtMs, p.MinMs, p.MeanMs, p.MaxMs = within(p.AtMs), max(0, within(p.MinMs)), max(0, within(p.MeanMs)), max(0, within(p.MaxMs))
+	}
+	slices.SortStableFunc(s.Points, func(a, b probe.Point) int { return cmp.Compare(a.AtMs, b.AtMs) })
+	return s
 }
 
 // headroom is what the names of marks need above everything.
