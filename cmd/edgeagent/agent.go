@@ -133,7 +133,7 @@ func (a *agent) run(ctx context.Context, hurry <-chan struct{}) error {
 		background(a.monitor.Run)
 		background(a.followSessions)
 		background(a.tellManager)
-		defer context.AfterFunc(deciding, a.tellStopping)()
+		background(func(serving context.Context) error { return a.tellStopping(deciding, serving) })
 		err := a.control(deciding, hurry)
 		end()
 		return errors.Join(err, g.Wait())

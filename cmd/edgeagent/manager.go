@@ -22,9 +22,15 @@ func (a *agent) tellManager(ctx context.Context) error {
 	return nil
 }
 
-// tellStopping asks systemd for the time that the longest drain takes.
-func (a *agent) tellStopping() {
-	a.told(a.manager.Stopping("draining", stopTime(a.cfg)))
+// tellStopping asks systemd for the time that the longest drain takes, once the agent decides nothing new.
+func (a *agent) tellStopping(deciding, serving context.Context) error {
+	select {
+	case <-deciding.Done():
+		a.told(a.manager.Stopping("draining", stopTime(a.cfg)))
+	case <-serving.Done():
+	}
+	<-serving.Done()
+	return nil
 }
 
 // told logs what did not get through: no service is to be lost because systemd does not listen.

@@ -8,13 +8,13 @@ import (
 // stopLimit is how long a stop may take: queries under way are answered.
 const stopLimit = 10 * time.Second
 
-// tellManager tells systemd that the server answers, then that it is alive for as long as its parts answer.
+// tellManager tells systemd that the server answers, that it is alive for as long as its parts answer, and that it stops.
 func (p *program) tellManager(ctx context.Context) {
 	p.told(p.manager.Ready("answering"))
 	p.told(p.manager.Watch(ctx, func() { p.monitor.Status() }))
+	<-ctx.Done()
+	p.told(p.manager.Stopping("stopping", stopLimit))
 }
-
-func (p *program) tellStopping() { p.told(p.manager.Stopping("stopping", stopLimit)) }
 
 // told logs what did not get through: nobody is to lose answers because systemd does not listen.
 func (p *program) told(err error) {

@@ -40,7 +40,6 @@ func serve(ctx context.Context, cfg config.DNS, log *slog.Logger) error {
 	g.Go(func() error { return p.monitor.Run(ctx) })
 	g.Go(func() error { return p.follow(ctx) })
 	g.Go(func() error { p.tellManager(ctx); return nil })
-	defer context.AfterFunc(ctx, p.tellStopping)()
 	if p.metrics != nil {
 		g.Go(func() error { return debughttp.Serve(ctx, p.metrics, p.registry, log) })
 	}
