@@ -10,16 +10,26 @@ import (
 	"testing"
 )
 
-// build returns a directory with the programs, static as they are shipped.
-func build(t *testing.T) string {
-	t.Helper()
-	bin := filepath.Join(t.TempDir(), "bin")
-	cmd := exec.Command("go", "build", "-trimpath", "-o", bin+"/", "../cmd/...")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+// bin holds the programs, static as they are shipped.
+var bin string
+
+func TestMain(m *testing.M) { os.Exit(testMain(m)) }
+
+func testMain(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "deploy-test-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
 	}
-	return bin
+	defer os.RemoveAll(dir)
+	bin = filepath.Join(dir, "bin")
+	build := exec.Command("go", "build", "-trimpath", "-o", bin+"/", "../cmd/...")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
 }
 
 // run returns what a command prints, and fails the test when the command fails.
@@ -39,7 +49,7 @@ func TestImages(t *testing.T) {
 	}
 	tag := fmt.Sprintf("test-%d", os.Getpid())
 	t.Cleanup(func() { _ = exec.Command("docker", "rmi", "anyedge:"+tag, "edgedns:"+tag).Run() })
-	t.Log(run(t, "docker/build", build(t), tag))
+	t.Log(run(t, "docker/build", bin, tag))
 	samples, err := filepath.Abs("../docs/samples")
 	if err != nil {
 		t.Fatal(err)
