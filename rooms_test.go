@@ -22,6 +22,7 @@ var mayImport = map[string][]string{
 	"pkg/bgp/router":   {},
 	"pkg/bgp/bgptest":  {},
 	"pkg/vip":          {},
+	"pkg/siteapi":      {},
 	"pkg/steering":     {},
 	"pkg/probe":        {},
 	"pkg/app":          {"pkg/probe"},
@@ -33,7 +34,7 @@ var mayImport = map[string][]string{
 	"internal/nettest": {}, "internal/debughttp": {},
 	"internal/manual": {}, "internal/sdnotify": {},
 	"internal/report": {"pkg/probe"}, "internal/report/labreport": {"internal/report", "pkg/lab"}, "internal/report/reporttest": {},
-	"cmd/edgeagent": {"*"}, "cmd/edgedns": {"*"}, "cmd/edgeprobe": {"*"}, "cmd/edgelab": {"*"},
+	"cmd/edgeagent": {"*"}, "cmd/edgedns": {"*"}, "cmd/edgeprobe": {"*"}, "cmd/edgectl": {"*"}, "cmd/edgelab": {"*"},
 }
 
 // only lists foreign packages and the rooms that may know them.

@@ -44,7 +44,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	}
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
-	cmd.AddCommand(newRespond(), newProbe(), newQuery())
+	cmd.AddCommand(newRespond(), newProbe(), newQuery(), newApp(), newDNS(), newHTTP())
 	return manual.Add(cmd)
 }
 

@@ -31,6 +31,10 @@ type ResponderConfig struct {
 	Site   string           // 1 to MaxSite printable ASCII characters without spaces
 	Listen []netip.AddrPort // UDP and TCP both; an address need not be on the host yet; port 0: any
 	Log    *slog.Logger     // nil: none
+
+	// ServeTCP, if not nil, has the TCP side instead: it serves the listener until ctx is done, then returns nil. The
+	// listener is closed for it. It is called once for each address, in a goroutine of its own.
+	ServeTCP func(ctx context.Context, l net.Listener) error
 }
 
 // A Responder answers probes over UDP and TCP with the name of its site.
@@ -88,7 +92,7 @@ func (r *Responder) Run(ctx context.Context) error {
 	r.cfg.Log.Info("answering probes", "site", r.cfg.Site, "addresses", addrText(r.addrs))
 	for _, pair := range pairs {
 		g.Go(func() error { return r.serveUDP(pair.udp) })
-		g.Go(func() error { return r.serveTCP(gctx, pair.tcp) })
+		g.Go(func() error { return r.serveStreams(gctx, pair.tcp) })
 	}
 	g.Go(func() error {
 		<-gctx.Done()
@@ -140,6 +144,13 @@ func (r *Responder) serveUDP(conn *net.UDPConn) error {
 			r.cfg.Log.Debug("reply not sent", "to", from, "error", err)
 		}
 	}
+}
+
+func (r *Responder) serveStreams(ctx context.Context, l *net.TCPListener) error {
+	if r.cfg.ServeTCP != nil {
+		return r.cfg.ServeTCP(ctx, l)
+	}
+	return r.serveTCP(ctx, l)
 }
 
 // serveTCP accepts connections until the listener is closed, and returns when all of them are closed.
