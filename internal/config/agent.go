@@ -107,9 +107,9 @@ func services(list item, neighbors []bgp.Neighbor) []Service {
 			Drain:  drain(o.get("drain")),
 		}}
 		names.once(o.get("name"), s.Announce.Name)
-		require(o.get("require"))
 		s.Health.Name = s.Announce.Name
 		s.Health.Checks = checks(o.need("checks", "at least one check: [{name: ..., type: tcp, target: ...}]"))
+		s.Health.Require = require(o.get("require"), s.Health.Checks)
 		all = append(all, s)
 	}
 	return all
@@ -117,13 +117,4 @@ func services(list item, neighbors []bgp.Neighbor) []Service {
 
 func drain(it item) time.Duration {
 	return it.object([]string{"wait"}, []string{"file"}).get("wait").duration(time.Second, 0, time.Hour)
-}
-
-// require says how many checks must pass: all of them, until another way is built.
-func require(it item) {
-	if it.present() && it.node.Tag == "!!int" {
-		it.bad("a number is not supported yet: write all")
-		return
-	}
-	it.choice("all", []string{"all"}, []string{"any"})
 }

@@ -32,19 +32,47 @@ func checks(list item) []health.Check {
 		c := check(it, names)
 		all = append(all, c)
 	}
+	if len(all) > 0 && !slices.ContainsFunc(all, func(c health.Check) bool { return !c.Remote }) {
+		list.bad("needs a check that is not remote: remote ones never take the service down")
+	}
 	return all
+}
+
+// require reads how many of the checks must pass; 0 is all. Remote ones do not count.
+func require(it item, checks []health.Check) int {
+	local := 0
+	for _, c := range checks {
+		if !c.Remote {
+			local++
+		}
+	}
+	if it.present() && it.node.Tag == "!!int" {
+		if local == 0 {
+			return 0 // it was reported that there is no check
+		}
+		return int(it.integer(0, 1, int64(local)))
+	}
+	if text, ok := it.text("all, any or a number"); ok && text != "all" && text != "any" {
+		it.bad("must be all, any or a number, not %q", text)
+	} else if text == "any" {
+		return 1
+	}
+	return 0
 }
 
 // check reads one check of a service; which keys it has depends on its type.
 func check(it item, names places[string]) health.Check {
-	o := it.object(append([]string{"name"}, checkKeys("")...), []string{"scope"})
+	o := it.object(append([]string{"name", "scope"}, checkKeys("")...), nil)
 	name := o.need("name", "the check's name").label("a name")
 	names.once(o.get("name"), name)
 	kind := o.need("type", "one of "+strings.Join(checkTypes(), ", ")).choice("", checkTypes(), laterChecks())
 	refuseOthers(o, kind)
 	c := schedule(o)
-	c.Name = name
+	c.Name, c.Remote = name, o.get("scope").choice("local", []string{"local", "remote"}, nil) == "remote"
 	if kind == "listener" {
+		if c.Remote {
+			o.get("scope").bad("a listener is on this host: write local")
+		}
 		c.Listener = listener(o)
 		c.Timeout, c.Rise, c.Fall = 0, 1, 1 // the kernel's table is never in doubt
 		return c

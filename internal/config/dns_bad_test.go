@@ -175,6 +175,8 @@ func TestParseDNSBad(t *testing.T) {
 			"11:63: services[0].endpoints[0].check.type: dns is not supported yet: write one of tcp, udp, http, https, icmp, exec"},
 		{"check type grpc", "{type: tcp}", "{type: grpc}",
 			"11:63: services[0].endpoints[0].check.type: grpc is not supported yet: write one of tcp, udp, http, https, icmp, exec"},
+		{"check with a scope", "{type: tcp}", "{type: tcp, scope: remote}",
+			"11:68: services[0].endpoints[0].check.scope: unknown key: here may stand type, interval, fast_interval, timeout, fall, rise, send, send_hex, expect, source, device, path, host, method, status, header, body, follow_redirects, server_name, ca_file, insecure_skip_verify, command, env"},
 		{"check sends nothing", "{type: tcp}", "{type: udp}",
 			`11:56: services[0].endpoints[0].check.send: missing: write what to send, or send_hex: "..."`},
 		{"check from another family", "{type: tcp}", "{type: tcp, source: 10.0.0.1}",

@@ -48,6 +48,21 @@ func every(name string, c health.Checker) health.Check {
 	}
 }
 
+func remote(c health.Check) health.Check {
+	c.Remote = true
+	return c
+}
+
+func TestRequire(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]int{"all": 0, "any": 1, "1": 1, "3": 3} {
+		a := mustParse(t, ParseAgent, agentFile, "settle: 2s", "require: "+text)
+		if got := a.Services[0].Health.Require; got != want {
+			t.Errorf("%s: got %d, want %d", text, got, want)
+		}
+	}
+}
+
 func TestParseAgentMinimal(t *testing.T) {
 	t.Parallel()
 	got, err := ParseAgent("f", strings.NewReader(`
@@ -126,7 +141,7 @@ func TestParseAgentSample(t *testing.T) {
 				Announce: announce.Service{
 					Name: "api", VIPs: []announce.VIP{hostVIP("2001:db8:81::81/128")}, Settle: 2 * time.Second, Drain: time.Second,
 				},
-				Health: health.Service{Name: "api", Checks: []health.Check{
+				Health: health.Service{Name: "api", Require: 2, Checks: []health.Check{
 					every("page", health.HTTP{
 						Target: netip.MustParseAddrPort("[::1]:8080"), Path: "/healthz?full=1", Host: "api.edge.example", Method: "GET",
 						Status:          []health.StatusRange{{From: 200, To: 200}, {From: 204, To: 204}, {From: 301, To: 303}},
@@ -141,7 +156,7 @@ func TestParseAgentSample(t *testing.T) {
 					every("disk", health.Exec{
 						Command: []string{"/usr/local/bin/check-disk", "--free", "10%"}, Env: []string{"LIMIT=5G"},
 					}),
-					every("gateway", health.ICMP{Target: netip.MustParseAddr("fd00:1::1")}),
+					remote(every("gateway", health.ICMP{Target: netip.MustParseAddr("fd00:1::1")})),
 				}},
 			},
 		},

@@ -3,6 +3,7 @@ package health
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -10,6 +11,10 @@ import (
 type service struct {
 	name   string
 	checks []*check
+	need   int // how many checks that are not remote must be up
+
+	degraded       bool
+	degradedReason string
 
 	verdict verdict
 	since   time.Time
@@ -44,8 +49,17 @@ func newService(s Service, now time.Time) *service {
 			since:   now,
 		})
 	}
-	svc.verdict = verdict{}.combine(svc.checkStatus())
+	svc.need = s.Require
+	if svc.need <= 0 {
+		svc.need = len(svc.statusOf(false))
+	}
+	svc.verdict = verdict{}.combine(svc.statusOf(false), svc.need)
 	return svc
+}
+
+// statusOf returns the status of the checks that are remote, or of those that are not.
+func (s *service) statusOf(remote bool) []CheckStatus {
+	return slices.DeleteFunc(s.checkStatus(), func(c CheckStatus) bool { return c.Remote != remote })
 }
 
 // warning asks a checker that has one, such as HTTP.
@@ -77,7 +91,7 @@ func withDefaults(c Check) Check {
 func (s *service) checkStatus() []CheckStatus {
 	all := make([]CheckStatus, len(s.checks))
 	for i, c := range s.checks {
-		all[i] = CheckStatus{Name: c.Name, State: c.counter.state, Reason: c.reason, Since: c.since}
+		all[i] = CheckStatus{Name: c.Name, State: c.counter.state, Reason: c.reason, Since: c.since, Remote: c.Remote}
 	}
 	return all
 }
@@ -95,7 +109,7 @@ func (s *service) reason() string {
 
 func (s *service) kickActive() {
 	for _, c := range s.checks {
-		if c.Listener == nil {
+		if c.Listener == nil && !c.Remote {
 			c.run()
 		}
 	}

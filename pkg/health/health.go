@@ -83,13 +83,19 @@ type Check struct {
 	Timeout      time.Duration // of one attempt; zero: 500 ms
 	FastInterval time.Duration // between attempts while the state is changing; zero: Interval
 	Rise, Fall   int           // consecutive attempts that change the state; zero: 1
+
+	// Remote marks what the service depends on and other sites do as well: its failure may degrade the service, never
+	// make it Down, for then all sites would withdraw together. Not for a Listener.
+	Remote bool
 }
 
-// A Service is up when all its checks are up and down when any is down. Until its checks have told either, it stays what
-// it was: unknown after the start, down after a failure. A service without checks stays unknown.
+// A Service is up when as many of its checks are up as it requires, and down when so many are down that this cannot be.
+// Until its checks have told either, it stays what it was: unknown after the start, down after a failure. A service
+// without checks stays unknown. Remote checks do not count.
 type Service struct {
-	Name   string
-	Checks []Check
+	Name    string
+	Checks  []Check
+	Require int // how many checks must be up, of those that are not Remote; zero: all
 }
 
 // Status is what is known of one service now.
@@ -100,6 +106,9 @@ type Status struct {
 	Since   time.Time // of State
 	Noticed time.Time // when the event or the attempt that made State was seen, before anything was confirmed
 	Checks  []CheckStatus
+
+	Degraded       bool   // a remote check is down: better served elsewhere, if elsewhere is better off
+	DegradedReason string // which remote check, and what it saw; empty when not degraded
 }
 
 // CheckStatus is what is known of one check now.
@@ -108,4 +117,5 @@ type CheckStatus struct {
 	State  State
 	Reason string
 	Since  time.Time
+	Remote bool // it tells only whether the service is degraded
 }

@@ -8,10 +8,10 @@ import (
 
 // metrics are the Monitor's; the state gauges say what the checks found, not what is announced.
 type metrics struct {
-	checkState, serviceStates *prometheus.GaugeVec
-	duration                  *prometheus.HistogramVec
-	attempts, transitions     *prometheus.CounterVec
-	events, lost              prometheus.Counter
+	checkState, serviceStates, serviceDegraded *prometheus.GaugeVec
+	duration                                   *prometheus.HistogramVec
+	attempts, transitions                      *prometheus.CounterVec
+	events, lost                               prometheus.Counter
 }
 
 func newMetrics() *metrics {
@@ -24,6 +24,8 @@ func newMetrics() *metrics {
 			"What one check found: "+state)), []string{"service", "check"}),
 		serviceStates: prometheus.NewGaugeVec(prometheus.GaugeOpts(opts("service_state",
 			"What the checks of one service found together: "+state)), []string{"service"}),
+		serviceDegraded: prometheus.NewGaugeVec(prometheus.GaugeOpts(opts("service_degraded",
+			"1 while a remote check of one service is down, which never makes the service down; else 0.")), []string{"service"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: "anyedge", Subsystem: "health", Name: "check_duration_seconds",
 			Help:    "How long the attempts of one check took, failed ones and timeouts included.",
@@ -45,6 +47,7 @@ func newMetrics() *metrics {
 func (m *metrics) init(services []*service) {
 	for _, s := range services {
 		m.serviceState(s)
+		m.degraded(s)
 		for _, c := range s.checks {
 			m.state(c)
 			m.duration.WithLabelValues(s.name, c.Name)
@@ -91,6 +94,14 @@ func (m *metrics) serviceState(s *service) {
 	m.serviceStates.WithLabelValues(s.name).Set(gauge(s.verdict.state))
 }
 
+func (m *metrics) degraded(s *service) {
+	value := 0.0
+	if s.degraded {
+		value = 1
+	}
+	m.serviceDegraded.WithLabelValues(s.name).Set(value)
+}
+
 func gauge(s State) float64 {
 	switch s {
 	case Up:
@@ -104,7 +115,7 @@ func gauge(s State) float64 {
 
 func (m *metrics) collectors() []prometheus.Collector {
 	return []prometheus.Collector{
-		m.checkState, m.serviceStates, m.duration, m.attempts, m.transitions, m.events, m.lost,
+		m.checkState, m.serviceStates, m.serviceDegraded, m.duration, m.attempts, m.transitions, m.events, m.lost,
 	}
 }
 

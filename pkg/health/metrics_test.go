@@ -46,7 +46,7 @@ anyedge_health_transitions_total{check="socket",service="dns",state="up"} 1
 			t.Errorf("attempts: %v successes, %v failures, %v unsure; want at least 3, 1, 0",
 				attempts("success"), attempts("failure"), attempts("unsure"))
 		}
-	}, Service{"dns", []Check{active("answers", s), listening()}})
+	}, Service{Name: "dns", Checks: []Check{active("answers", s), listening()}})
 }
 
 func compare(t *testing.T, c prometheus.Collector, want string, names ...string) {
@@ -57,7 +57,7 @@ func compare(t *testing.T, c prometheus.Collector, want string, names ...string)
 }
 
 func TestMetricNames(t *testing.T) {
-	m := NewMonitor(nil, Service{"dns", []Check{active("answers", &script{})}})
+	m := NewMonitor(nil, Service{Name: "dns", Checks: []Check{active("answers", &script{})}})
 	problems, err := testutil.CollectAndLint(m)
 	if err != nil {
 		t.Fatal(err)

@@ -74,18 +74,34 @@ func (m *Monitor) warn() {
 }
 
 func (m *Monitor) validate() error {
+	for _, s := range m.services {
+		if local := len(s.statusOf(false)); s.need > local {
+			return fmt.Errorf("health: service %s: %d checks required of %d that are not remote", s.name, s.need, local)
+		}
+	}
 	for _, c := range m.checks() {
-		if (c.Checker == nil) == (c.Listener == nil) {
-			return fmt.Errorf("health: check %s/%s: exactly one of Checker and Listener must be set", c.service.name, c.Name)
-		}
-		if c.Listener != nil && protocol(c.Listener.Network) == 0 {
-			return fmt.Errorf("health: check %s/%s: network %q: must be tcp or udp", c.service.name, c.Name, c.Listener.Network)
-		}
-		if c.Listener != nil && c.Listener.Port == 0 {
-			return fmt.Errorf("health: check %s/%s: port 0: must be 1 to 65535", c.service.name, c.Name)
+		if why := c.invalid(); why != "" {
+			return fmt.Errorf("health: check %s/%s: %s", c.service.name, c.Name, why)
 		}
 	}
 	return nil
+}
+
+func (c *check) invalid() string {
+	switch {
+	case (c.Checker == nil) == (c.Listener == nil):
+		return "exactly one of Checker and Listener must be set"
+	case c.Listener == nil:
+		return ""
+	case protocol(c.Listener.Network) == 0:
+		return fmt.Sprintf("network %q: must be tcp or udp", c.Listener.Network)
+	case c.Listener.Port == 0:
+		return "port 0: must be 1 to 65535"
+	case c.Remote:
+		return "a listener is on this host: it cannot be remote"
+	default:
+		return ""
+	}
 }
 
 func (m *Monitor) checks() []*check {
@@ -112,6 +128,9 @@ func (m *Monitor) Status() []Status {
 			Since:   s.since,
 			Noticed: s.noticed,
 			Checks:  s.checkStatus(),
+
+			Degraded:       s.degraded,
+			DegradedReason: s.degradedReason,
 		}
 	}
 	return all
@@ -151,8 +170,9 @@ func (m *Monitor) record(c *check, err error, at time.Time) {
 }
 
 func (m *Monitor) combine(s *service, at time.Time) {
+	m.degrade(s)
 	was := s.verdict.state
-	s.verdict = s.verdict.combine(s.checkStatus())
+	s.verdict = s.verdict.combine(s.statusOf(false), s.need)
 	if s.verdict.state == was {
 		return
 	}
@@ -161,6 +181,23 @@ func (m *Monitor) combine(s *service, at time.Time) {
 	now, reason := s.verdict, s.reason()
 	m.news = append(m.news, func() {
 		m.log.Info("service "+now.state.String(), "service", s.name, "was", was.String(), "reason", reason)
+	})
+}
+
+func (m *Monitor) degrade(s *service) {
+	was := s.degraded
+	s.degraded, s.degradedReason = degraded(s.statusOf(true))
+	if s.degraded == was {
+		return
+	}
+	m.metrics.degraded(s)
+	now, reason := s.degraded, s.degradedReason
+	m.news = append(m.news, func() {
+		if !now {
+			m.log.Info("service no longer degraded", "service", s.name)
+			return
+		}
+		m.log.Warn("service degraded", "service", s.name, "reason", reason)
 	})
 }
 

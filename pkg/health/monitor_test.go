@@ -107,7 +107,7 @@ func TestFoundDownAtStart(t *testing.T) {
 		want(t, m, Unknown, "answers: no result yet")
 		sleep(10 * time.Millisecond)
 		want(t, m, Down, "answers: refused")
-	}, Service{"dns", []Check{active("answers", s)}})
+	}, Service{Name: "dns", Checks: []Check{active("answers", s)}})
 }
 
 func TestRisesFast(t *testing.T) {
@@ -120,7 +120,7 @@ func TestRisesFast(t *testing.T) {
 		if n := len(s.times()); n != 3 {
 			t.Errorf("%d attempts, want 3", n)
 		}
-	}, Service{"dns", []Check{active("answers", s)}})
+	}, Service{Name: "dns", Checks: []Check{active("answers", s)}})
 }
 
 func TestFallsWithinTheBound(t *testing.T) {
@@ -143,7 +143,7 @@ func TestFallsWithinTheBound(t *testing.T) {
 		if !got.Since.After(since) {
 			t.Errorf("since %v, want after %v", got.Since, since)
 		}
-	}, Service{"dns", []Check{active("answers", s)}})
+	}, Service{Name: "dns", Checks: []Check{active("answers", s)}})
 }
 
 func TestOneFailureIsNoFall(t *testing.T) {
@@ -161,7 +161,7 @@ func TestOneFailureIsNoFall(t *testing.T) {
 		if gap := asked[1].Sub(asked[0]); gap > 210*time.Millisecond {
 			t.Errorf("asked again %v after the failure, want the fast interval", gap)
 		}
-	}, Service{"dns", []Check{active("answers", s)}})
+	}, Service{Name: "dns", Checks: []Check{active("answers", s)}})
 }
 
 func TestSettledInterval(t *testing.T) {
@@ -175,7 +175,7 @@ func TestSettledInterval(t *testing.T) {
 				if n := len(s.times()); n < 59 || n > 61 {
 					t.Errorf("%d attempts in a minute, want one a second", n)
 				}
-			}, Service{"dns", []Check{active("answers", s)}})
+			}, Service{Name: "dns", Checks: []Check{active("answers", s)}})
 		})
 	}
 }
@@ -186,7 +186,7 @@ func TestLateSuccessIsAFailure(t *testing.T) {
 	bubble(t, func(t *testing.T, m *Monitor) {
 		sleep(time.Second)
 		want(t, m, Down, "answers: answered after more than 500ms")
-	}, Service{"dns", []Check{active("answers", s)}})
+	}, Service{Name: "dns", Checks: []Check{active("answers", s)}})
 }
 
 func TestChangedHoldsOneSignal(t *testing.T) {
@@ -204,7 +204,7 @@ func TestChangedHoldsOneSignal(t *testing.T) {
 		if got := m.Status()[0].Checks[0]; got.State != Up || got.Reason != "failed 1 of 3: refused" {
 			t.Errorf("check after the first failure: %+v", got)
 		}
-	}, Service{"dns", []Check{active("answers", s)}})
+	}, Service{Name: "dns", Checks: []Check{active("answers", s)}})
 }
 
 func TestFirstAttemptsAreSpread(t *testing.T) {
@@ -213,7 +213,7 @@ func TestFirstAttemptsAreSpread(t *testing.T) {
 	var services []Service
 	for i := range scripts {
 		scripts[i] = &script{}
-		services = append(services, Service{fmt.Sprint("s", i), []Check{active("answers", scripts[i])}})
+		services = append(services, Service{Name: fmt.Sprint("s", i), Checks: []Check{active("answers", scripts[i])}})
 	}
 	bubble(t, func(t *testing.T, m *Monitor) {
 		sleep(60 * time.Second)
@@ -236,14 +236,23 @@ func TestFirstAttemptsAreSpread(t *testing.T) {
 
 func TestInvalidChecks(t *testing.T) {
 	for want, c := range map[string]Check{
+		"health: check dns/far: a listener is on this host: it cannot be remote":  {Name: "far", Remote: true, Listener: &Listener{Network: "udp", Port: 1}},
 		"health: check dns/none: exactly one of Checker and Listener must be set": {Name: "none"},
 		"health: check dns/both: exactly one of Checker and Listener must be set": {Name: "both", Checker: TCP{}, Listener: &Listener{Network: "tcp", Port: 1}},
 		`health: check dns/net: network "sctp": must be tcp or udp`:               {Name: "net", Listener: &Listener{Network: "sctp", Port: 1}},
 		"health: check dns/port: port 0: must be 1 to 65535":                      {Name: "port", Listener: &Listener{Network: "udp"}},
 	} {
-		if err := NewMonitor(nil, Service{"dns", []Check{c}}).Run(t.Context()); err == nil || err.Error() != want {
+		if err := NewMonitor(nil, Service{Name: "dns", Checks: []Check{c}}).Run(t.Context()); err == nil || err.Error() != want {
 			t.Errorf("Run: %v, want %s", err, want)
 		}
+	}
+}
+
+func TestTooManyRequired(t *testing.T) {
+	s := Service{Name: "dns", Checks: []Check{active("a", &script{}), remote("b", &script{})}, Require: 2}
+	const want = "health: service dns: 2 checks required of 1 that are not remote"
+	if err := NewMonitor(nil, s).Run(t.Context()); text(err) != want {
+		t.Errorf("Run: %v, want %s", err, want)
 	}
 }
 
@@ -312,7 +321,7 @@ func TestLastSocketDestroyed(t *testing.T) {
 		}
 		sleep(time.Minute)
 		want(t, m, Down, "socket: last udp socket on port 53 destroyed")
-	}, Service{"dns", []Check{active("answers", s), listening()}})
+	}, Service{Name: "dns", Checks: []Check{active("answers", s), listening()}})
 }
 
 // The active check says up until its next turn; the service is down all the same, and up again only after rise
@@ -338,7 +347,7 @@ func TestSocketReturns(t *testing.T) {
 		if took := time.Since(back); took > 3*210*time.Millisecond {
 			t.Errorf("up %v after the socket came back", took)
 		}
-	}, Service{"dns", []Check{active("answers", s), listening()}})
+	}, Service{Name: "dns", Checks: []Check{active("answers", s), listening()}})
 }
 
 // Another process takes the port before the kernel's event is read: the service was never down, but it is asked.
@@ -355,7 +364,7 @@ func TestSocketReplacedBeforeTheEvent(t *testing.T) {
 		if asked := s.times(); len(asked) != 1 || !asked[0].Equal(at) {
 			t.Errorf("asked at %v, want once, at %v", asked, at)
 		}
-	}, Service{"dns", []Check{active("answers", s), listening()}})
+	}, Service{Name: "dns", Checks: []Check{active("answers", s), listening()}})
 }
 
 // What was seen before the event must not count after it, neither a look at the table nor an attempt.
@@ -378,7 +387,7 @@ func TestAttemptUnderWayDoesNotCount(t *testing.T) {
 		if c := got.Checks[0]; c.State != Down || c.Reason != "refused" {
 			t.Errorf("active check: %+v, want only the attempt after the event to count", c)
 		}
-	}, Service{"dns", []Check{active("answers", s), listening()}})
+	}, Service{Name: "dns", Checks: []Check{active("answers", s), listening()}})
 }
 
 func TestLookUnderWayDoesNotCount(t *testing.T) {
@@ -396,7 +405,7 @@ func TestLookUnderWayDoesNotCount(t *testing.T) {
 			sleep(time.Second)
 			want(t, m, Up, "1 of 1 checks up")
 		}
-	}, Service{"dns", []Check{listening()}})
+	}, Service{Name: "dns", Checks: []Check{listening()}})
 }
 
 func TestLostEventsAreLookedUp(t *testing.T) {
@@ -407,7 +416,7 @@ func TestLostEventsAreLookedUp(t *testing.T) {
 		k.events <- socketEvent{lost: true, at: time.Now()}
 		synctest.Wait()
 		want(t, m, Down, "socket: no udp socket on port 53")
-	}, Service{"dns", []Check{listening()}})
+	}, Service{Name: "dns", Checks: []Check{listening()}})
 }
 
 // A table that cannot be read says nothing of the service.
@@ -425,7 +434,7 @@ func TestUnreadableTableChangesNothing(t *testing.T) {
 		k.set(false, nil)
 		sleep(2 * time.Second)
 		want(t, m, Down, "socket: no udp socket on port 53")
-	}, Service{"dns", []Check{listening()}})
+	}, Service{Name: "dns", Checks: []Check{listening()}})
 }
 
 func TestEventsOfOtherPorts(t *testing.T) {
@@ -437,13 +446,77 @@ func TestEventsOfOtherPorts(t *testing.T) {
 		k.events <- socketEvent{network: "tcp", port: 53, at: time.Now()}
 		synctest.Wait()
 		want(t, m, Up, "1 of 1 checks up")
-	}, Service{"dns", []Check{listening()}})
+	}, Service{Name: "dns", Checks: []Check{listening()}})
 }
 
 func TestKernelThatCannotTell(t *testing.T) {
-	m := NewMonitor(nil, Service{"dns", []Check{listening()}})
+	m := NewMonitor(nil, Service{Name: "dns", Checks: []Check{listening()}})
 	m.open = func([]Listener) (kernel, error) { return nil, errors.New("sock_diag: no such protocol") }
 	if err := m.Run(t.Context()); err == nil || !strings.HasPrefix(err.Error(), "health: sock_diag:") {
 		t.Errorf("Run: %v", err)
 	}
+}
+
+func remote(name string, s *script) Check {
+	c := active(name, s)
+	c.Remote = true
+	return c
+}
+
+// What fails at all sites together must not make them all withdraw.
+func TestRemoteOnlyDegrades(t *testing.T) {
+	own, upstream := &script{}, &script{}
+	bubble(t, func(t *testing.T, m *Monitor) {
+		sleep(5 * time.Second)
+		if s := want(t, m, Up, "1 of 1 checks up"); s.Degraded || s.DegradedReason != "" || !s.Checks[1].Remote {
+			t.Errorf("at first: %+v", s)
+		}
+		upstream.set(refused)
+		sleep(5 * time.Second)
+		if s := want(t, m, Up, "1 of 1 checks up"); !s.Degraded || s.DegradedReason != "upstream: refused" {
+			t.Errorf("upstream down: %+v", s)
+		}
+		compare(t, m, `
+# HELP anyedge_health_service_degraded 1 while a remote check of one service is down, which never makes the service down; else 0.
+# TYPE anyedge_health_service_degraded gauge
+anyedge_health_service_degraded{service="dns"} 1
+`, "anyedge_health_service_degraded")
+		own.set(refused)
+		sleep(5 * time.Second)
+		want(t, m, Down, "answers: refused")
+		upstream.set(nil)
+		sleep(5 * time.Second)
+		if s := want(t, m, Down, "answers: refused"); s.Degraded || s.DegradedReason != "" {
+			t.Errorf("upstream up again: %+v", s)
+		}
+	}, Service{Name: "dns", Checks: []Check{active("answers", own), remote("upstream", upstream)}})
+}
+
+// A remote dependency that is not told yet holds nothing up.
+func TestRemoteUnknownHoldsNothingUp(t *testing.T) {
+	upstream := &script{}
+	upstream.set(hangs)
+	bubble(t, func(t *testing.T, m *Monitor) {
+		sleep(450 * time.Millisecond) // the first attempt at upstream still hangs
+		if s := want(t, m, Up, "1 of 1 checks up"); s.Degraded {
+			t.Errorf("degraded: %+v", s)
+		}
+	}, Service{Name: "dns", Checks: []Check{active("answers", &script{}), remote("upstream", upstream)}})
+}
+
+func TestRequireSome(t *testing.T) {
+	a, b := &script{}, &script{}
+	bubble(t, func(t *testing.T, m *Monitor) {
+		sleep(5 * time.Second)
+		want(t, m, Up, "2 of 2 checks up")
+		a.set(refused)
+		sleep(5 * time.Second)
+		want(t, m, Up, "1 of 2 checks up; missing a: refused")
+		b.set(refused)
+		sleep(5 * time.Second)
+		want(t, m, Down, "0 of 2 checks up, 1 needed; missing a: refused; b: refused")
+		b.set(nil)
+		sleep(5 * time.Second)
+		want(t, m, Up, "1 of 2 checks up; missing a: refused")
+	}, Service{Name: "dns", Checks: []Check{active("a", a), active("b", b)}, Require: 1})
 }

@@ -1,6 +1,9 @@
 package health
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // counter turns a row of attempts into a state: the pure part of one check. Its zero value needs rise and fall set.
 type counter struct {
@@ -37,34 +40,91 @@ type verdict struct {
 	cause  string // the check that made it Down
 }
 
-// combine returns the verdict that follows was. Checks come in the order of the configuration; the first that explains
-// the state is named. The reason stays as it was given when the state was entered, as long as its cause lasts: what
-// follows from a failure must not hide it.
-func (was verdict) combine(checks []CheckStatus) verdict {
-	down, unknown, up := -1, -1, 0
-	for i, c := range checks {
-		switch {
-		case c.State == Up:
-			up++
-		case c.State == Down && c.Name == was.cause:
-			return was
-		case c.State == Down && down < 0:
-			down = i
-		case c.State == Unknown && unknown < 0:
-			unknown = i
-		}
-	}
+// combine returns the verdict that follows was when need of the checks must be up. Checks come in the order of the
+// configuration; the first that explains the state is named. The reason stays as it was given when the state was entered,
+// as long as its cause lasts: what follows from a failure must not hide it.
+func (was verdict) combine(checks []CheckStatus, need int) verdict {
+	t := tallyOf(checks)
 	switch {
 	case len(checks) == 0:
 		return verdict{reason: "no checks"}
-	case down >= 0:
-		return verdict{Down, checks[down].Name + ": " + checks[down].Reason, checks[down].Name}
-	case up == len(checks):
-		return verdict{state: Up, reason: fmt.Sprintf("%d of %d checks up", up, len(checks))}
+	case t.up >= need:
+		return verdict{state: Up, reason: t.summary(checks, len(checks))}
+	case t.down > 0 && len(checks)-t.down < need:
+		if was.lasts(checks) {
+			return was
+		}
+		return t.fallen(checks, need)
 	case was.state == Unknown:
-		return verdict{reason: checks[unknown].Name + ": " + checks[unknown].Reason}
+		return verdict{reason: checks[t.firstUnknown].Name + ": " + checks[t.firstUnknown].Reason}
 	default:
 		// A check that starts anew tells nothing yet: what was known holds.
 		return was
 	}
+}
+
+// lasts tells whether what made the verdict Down is still there.
+func (was verdict) lasts(checks []CheckStatus) bool {
+	for _, c := range checks {
+		if was.state == Down && c.State == Down && c.Name == was.cause {
+			return true
+		}
+	}
+	return false
+}
+
+// tally counts checks by state; the indexes are -1 when there is none.
+type tally struct{ up, down, firstDown, firstUnknown int }
+
+func tallyOf(checks []CheckStatus) tally {
+	t := tally{firstDown: -1, firstUnknown: -1}
+	for i, c := range checks {
+		switch {
+		case c.State == Up:
+			t.up++
+		case c.State == Down:
+			t.down++
+			if t.firstDown < 0 {
+				t.firstDown = i
+			}
+		case t.firstUnknown < 0:
+			t.firstUnknown = i
+		}
+	}
+	return t
+}
+
+// fallen is the verdict when need checks cannot be up any more.
+func (t tally) fallen(checks []CheckStatus, need int) verdict {
+	first := checks[t.firstDown]
+	if need == len(checks) {
+		return verdict{Down, first.Name + ": " + first.Reason, first.Name}
+	}
+	return verdict{Down, t.summary(checks, need), first.Name}
+}
+
+// summary tells how many checks are up, and of what is missing why; how many are needed, unless that is all of them.
+func (t tally) summary(checks []CheckStatus, need int) string {
+	var missing []string
+	for _, c := range checks {
+		if c.State != Up {
+			missing = append(missing, c.Name+": "+c.Reason)
+		}
+	}
+	s := fmt.Sprintf("%d of %d checks up", t.up, len(checks))
+	if need < len(checks) {
+		s += fmt.Sprintf(", %d needed", need)
+	}
+	if len(missing) > 0 {
+		s += "; missing " + strings.Join(missing, "; ")
+	}
+	return s
+}
+
+// degraded tells whether a remote check is down, and which: the first is named.
+func degraded(remote []CheckStatus) (bool, string) {
+	if i := tallyOf(remote).firstDown; i >= 0 {
+		return true, remote[i].Name + ": " + remote[i].Reason
+	}
+	return false, ""
 }

@@ -59,9 +59,9 @@ func TestCounterChanging(t *testing.T) {
 }
 
 func TestCombine(t *testing.T) {
-	up, down, unknown := CheckStatus{"a", Up, "ok", zero}, CheckStatus{"b", Down, "refused", zero}, CheckStatus{"c", Unknown, "no result yet", zero}
-	later := CheckStatus{"b", Down, "no answer", zero}
-	other := CheckStatus{"d", Down, "SERVFAIL", zero}
+	up, down, unknown := CheckStatus{Name: "a", State: Up, Reason: "ok"}, CheckStatus{Name: "b", State: Down, Reason: "refused"}, CheckStatus{Name: "c", State: Unknown, Reason: "no result yet"}
+	later := CheckStatus{Name: "b", State: Down, Reason: "no answer"}
+	other := CheckStatus{Name: "d", State: Down, Reason: "SERVFAIL"}
 	wasUp, wasDown := verdict{state: Up, reason: "2 of 2 checks up"}, verdict{Down, "b: refused", "b"}
 	for _, test := range []struct {
 		name   string
@@ -81,7 +81,39 @@ func TestCombine(t *testing.T) {
 		{"up again", wasDown, []CheckStatus{up, up}, wasUp},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if got := test.was.combine(test.checks); got != test.want {
+			if got := test.was.combine(test.checks, len(test.checks)); got != test.want {
+				t.Errorf("got %+v, want %+v", got, test.want)
+			}
+		})
+	}
+}
+
+func TestCombineSome(t *testing.T) {
+	a, b, c := CheckStatus{Name: "a", State: Down, Reason: "refused"}, CheckStatus{Name: "b", State: Up}, CheckStatus{Name: "c", Reason: "no result yet"}
+	up := func(s CheckStatus) CheckStatus { s.State = Up; return s }
+	down := func(s CheckStatus) CheckStatus { s.State, s.Reason = Down, "no answer"; return s }
+	wasUp, wasDown := verdict{state: Up, reason: "before"}, verdict{Down, "before", "a"}
+	for _, test := range []struct {
+		name   string
+		was    verdict
+		need   int
+		checks []CheckStatus
+		want   verdict
+	}{
+		{"any, one up", verdict{}, 1, []CheckStatus{a, b, c}, verdict{state: Up, reason: "1 of 3 checks up; missing a: refused; c: no result yet"}},
+		{"any, none up yet", verdict{}, 1, []CheckStatus{a, c}, verdict{reason: "c: no result yet"}},
+		{"any, none up", wasUp, 1, []CheckStatus{a, down(b)}, verdict{Down, "0 of 2 checks up, 1 needed; missing a: refused; b: no answer", "a"}},
+		{"any, it may yet be", wasUp, 1, []CheckStatus{a, c}, wasUp},
+		{"any, back", wasDown, 1, []CheckStatus{a, b}, verdict{state: Up, reason: "1 of 2 checks up; missing a: refused"}},
+		{"two, reached", wasDown, 2, []CheckStatus{a, b, up(c)}, verdict{state: Up, reason: "2 of 3 checks up; missing a: refused"}},
+		{"two, out of reach", wasUp, 2, []CheckStatus{a, b, down(c)}, verdict{Down, "1 of 3 checks up, 2 needed; missing a: refused; c: no answer", "a"}},
+		{"two, cannot be told", wasUp, 2, []CheckStatus{a, b, c}, wasUp},
+		{"two, still down", wasDown, 2, []CheckStatus{a, b, c}, wasDown},
+		{"two, the cause lasts", wasDown, 2, []CheckStatus{a, down(b), up(c)}, wasDown},
+		{"two, another cause", wasDown, 2, []CheckStatus{up(a), down(b), down(c)}, verdict{Down, "1 of 3 checks up, 2 needed; missing b: no answer; c: no answer", "b"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := test.was.combine(test.checks, test.need); got != test.want {
 				t.Errorf("got %+v, want %+v", got, test.want)
 			}
 		})

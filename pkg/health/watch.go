@@ -96,7 +96,7 @@ func (m *Monitor) follow(listener *check) {
 		return
 	}
 	for _, c := range s.checks {
-		if c.Listener == nil {
+		if c.Listener == nil && !c.Remote {
 			c.forget(listener.since)
 			m.metrics.state(c)
 		}
