@@ -7,7 +7,7 @@ TEST := $(TOOL) gotestsum --format pkgname --hide-summary=output -- -race -shuff
 FUZZTIME ?= 60s
 
 build: # static programs in bin/
-	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/...
+	CGO_ENABLED=0 go build -trimpath -buildvcs=auto -o bin/ ./cmd/...
 
 demo: build # the product doing its job, in network namespaces; asks for sudo when not root
 	@$(SUDO) bin/edgelab demo quickstart
