@@ -34,7 +34,9 @@ func Bars(title, x string, parts []string, bars []Bar) (Picture, error) {
 	desc := fmt.Sprintf("%d bars; each is a failover, from the fault on. The longest takes %s.", len(bars), Ms(longest))
 	result, err := picture(p, title, desc, wide, 48+min(20, 340/vg.Length(len(bars))+7)*vg.Length(len(bars)))
 	for i, name := range parts {
-		result.Legend = append(result.Legend, Key{name, Site(i)})
+		if slices.ContainsFunc(bars, func(b Bar) bool { return b.Parts[i] > 0 }) {
+			result.Legend = append(result.Legend, Key{name, Site(i)})
+		}
 	}
 	return result, err
 }
