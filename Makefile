@@ -1,10 +1,12 @@
 # The two commands of the README are `make demo` and `make test`; the rest is what they are made of.
-.PHONY: build demo test prepare lint unit fuzz bench clean
+.PHONY: build demo test prepare lint unit fuzz bench install clean
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 TOOL := go tool -modfile=tools/go.mod
 TEST := $(TOOL) gotestsum --format pkgname --hide-summary=output -- -race -shuffle=on -timeout 15m
 FUZZTIME ?= 60s
+RUNS ?= 20
+FAULTS ?= service-kill dns-kill agent-kill service-hang agent-hang link-down link-loss host-down drain
 
 build: # static programs in bin/
 	CGO_ENABLED=0 go build -trimpath -buildvcs=auto -o bin/ ./cmd/...
@@ -30,9 +32,10 @@ fuzz: # every fuzz test for FUZZTIME
 	@./tools/fuzz $(FUZZTIME)
 
 bench: build # the figures of docs/measurements.md
-	bin/edgelab run quickstart service-kill --runs 20 --probe-interval 1ms
-	bin/edgelab run quickstart dns-kill --runs 20 --probe-interval 1ms
-	bin/edgelab run quickstart agent-kill --runs 20 --probe-interval 1ms
+	set -e; for fault in $(FAULTS); do bin/edgelab run quickstart $$fault --runs $(RUNS) --probe-interval 1ms; done
+
+install: build # DESTDIR and PREFIX (/usr/local): programs, man pages, completions, units, samples
+	tools/install
 
 clean:
 	rm -rf bin out
