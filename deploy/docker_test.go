@@ -58,7 +58,7 @@ func TestImages(t *testing.T) {
 		return run(t, "docker", append([]string{"run", "--rm", "--network", "none", "--read-only", "--cap-drop", "ALL",
 			"--volume", samples + ":/etc/anyedge:ro", image + ":" + tag}, args...)...)
 	}
-	for _, program := range []string{"edgeagent", "edgedns", "edgelab", "edgeprobe"} {
+	for _, program := range matches(t, bin+"/*") {
 		if got := in("anyedge", program, "--version"); !strings.HasPrefix(got, program+" version ") {
 			t.Errorf("%s --version: %q", program, got)
 		}

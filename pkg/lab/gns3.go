@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -257,15 +258,31 @@ func (t Topology) gns3Link(l Link) (gns3Link, error) {
 		}
 		link.Nodes = append(link.Nodes, gns3End{AdapterNumber: adapter, NodeID: t.gns3ID("node", e.Node)})
 	}
-	if l.Delay != 0 {
-		ms := int(l.Delay / time.Millisecond)
-		if l.Delay%time.Millisecond != 0 || ms > 32767 {
-			return gns3Link{}, fmt.Errorf("delay %s: GNS3 takes whole milliseconds from 1 to 32767", l.Delay)
-		}
-		link.Filters["delay"] = []int{ms, 0}
-	}
-	return link, nil
+	return link, link.impair(l)
 }
+
+// impair adds the filters that spoil a link. They work on both directions there, as here.
+func (g *gns3Link) impair(l Link) error {
+	delay, jitter, percent := l.Delay/time.Millisecond, l.Jitter/time.Millisecond, math.Round(l.Loss*100)
+	switch {
+	case l.Delay%time.Millisecond != 0 || l.Jitter%time.Millisecond != 0 || delay > gns3MaxDelay || jitter > gns3MaxDelay:
+		return fmt.Errorf("delay %s, jitter %s: GNS3 takes whole milliseconds up to %d", l.Delay, l.Jitter, gns3MaxDelay)
+	case delay == 0 && jitter != 0:
+		return fmt.Errorf("jitter %s: GNS3 takes none without a delay", l.Jitter)
+	case math.Abs(percent-l.Loss*100) > 1e-9:
+		return fmt.Errorf("loss %g%%: GNS3 takes whole percents", l.Loss*100)
+	}
+	if delay != 0 {
+		g.Filters["delay"] = []int{int(delay), int(jitter)}
+	}
+	if percent != 0 {
+		g.Filters["packet_loss"] = []int{int(percent)}
+	}
+	return nil
+}
+
+// gns3MaxDelay is in milliseconds, as all of its times are.
+const gns3MaxDelay = 32767
 
 // gns3Readme is what GNS3 shows as the project's readme.
 func (t Topology) gns3Readme() []byte {

@@ -34,7 +34,8 @@ func two(t *testing.T) Topology {
 				Binds: []Bind{{Source: "d", Target: "/srv/d"}}},
 			{Name: "b", Cmd: []string{"app"}},
 		},
-		Links: []Link{{A: Endpoint{"a", "eth2"}, B: Endpoint{"b", "eth1"}, Delay: 3 * time.Millisecond}},
+		Links: []Link{{A: Endpoint{"a", "eth2"}, B: Endpoint{"b", "eth1"}, Delay: 3 * time.Millisecond,
+			Jitter: time.Millisecond, Loss: 0.07}},
 	}
 }
 
@@ -56,7 +57,7 @@ func TestGNS3(t *testing.T) {
 	if diff := cmp.Diff(want, a.Properties); diff != "" {
 		t.Errorf("a (-want +got)\n%s", diff)
 	}
-	wantLink := gns3Link{Filters: map[string][]int{"delay": {3, 0}}, LinkID: p.Topology.Links[0].LinkID,
+	wantLink := gns3Link{Filters: map[string][]int{"delay": {3, 1}, "packet_loss": {7}}, LinkID: p.Topology.Links[0].LinkID,
 		Nodes: []gns3End{{2, a.NodeID, 0}, {1, b.NodeID, 0}}}
 	if diff := cmp.Diff([]gns3Link{wantLink}, p.Topology.Links); diff != "" {
 		t.Errorf("links (-want +got)\n%s", diff)
@@ -86,6 +87,9 @@ func TestGNS3Refuses(t *testing.T) {
 		"adapter":          {func(l *Topology) { l.Links[0].B.Interface = "eth99" }, "at most 99"},
 		"half millisecond": {func(l *Topology) { l.Links[0].Delay += time.Microsecond }, "whole milliseconds"},
 		"delay":            {func(l *Topology) { l.Links[0].Delay = time.Minute }, "32767"},
+		"half a jitter":    {func(l *Topology) { l.Links[0].Jitter += time.Microsecond }, "whole milliseconds"},
+		"only jitter":      {func(l *Topology) { l.Links[0].Delay = 0 }, "without a delay"},
+		"half a percent":   {func(l *Topology) { l.Links[0].Loss = 0.005 }, "whole percents"},
 		"command":          {func(l *Topology) { l.Nodes[0].Cmd = []string{"app"} }, "edgelab node FILE"},
 		"word":             {func(l *Topology) { l.Nodes[1].Cmd = []string{"app", "--", "x"} }, "a-app has a word --"},
 		"other value":      {func(l *Topology) { l.Nodes[1].Env["A"] = "2" }, "env A"},
