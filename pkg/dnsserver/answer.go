@@ -89,7 +89,7 @@ func (n *node) pick(m *dns.Msg, q dns.Question, f steering.Family) *dns.EDNS0_ED
 	if reason := p.Panic(); reason != "" {
 		ttl, why = panicTTL, extended(dns.ExtendedErrorCodeOther, reason)
 	}
-	m.Answer = appendAddresses(nil, q.Name, ttl, p.Pick(room[:0]), f)
+	m.Answer = appendAddresses(nil, q.Name, ttl, p.Pick(room[:0], netip.Prefix{}), f)
 	return why
 }
 

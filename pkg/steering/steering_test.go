@@ -81,17 +81,17 @@ func TestPickIsFair(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	for range 200 {
 		n, answers := 1+random.IntN(20), 1+random.IntN(20)
-		s := Service{Answers: answers}
+		s := Service{Policy: RoundRobin, Answers: answers}
 		for i := range n {
 			s.Endpoints = append(s.Endpoints, Endpoint{Address: netip.AddrFrom16([16]byte{0xfd, 15: byte(i)}), State: Up})
 		}
 		p := NewPicker(s, IPv6, random.Uint64())
 		for range random.IntN(n) { // where the window begins
-			p.Pick(nil)
+			p.Pick(nil, netip.Prefix{})
 		}
 		count, first := map[netip.Addr]int{}, map[netip.Addr]int{}
 		for range n {
-			got := p.Pick(nil)
+			got := p.Pick(nil, netip.Prefix{})
 			if len(got) != min(n, answers) || len(slices.Compact(slices.SortedFunc(slices.Values(got), netip.Addr.Compare))) != len(got) {
 				t.Fatalf("%d of %d: picked %v", answers, n, got)
 			}
@@ -109,16 +109,16 @@ func TestPickIsFair(t *testing.T) {
 }
 
 func TestPickStartsAnywhere(t *testing.T) {
-	s := Service{Answers: 1, Endpoints: endpoints("::1", Up, "::2", Up, "::3", Up)}
+	s := Service{Policy: RoundRobin, Answers: 1, Endpoints: endpoints("::1", Up, "::2", Up, "::3", Up)}
 	for start, want := range map[uint64]string{0: "::1", 1: "::2", 5: "::3"} {
-		if got := strings(NewPicker(s, IPv6, start).Pick(nil)); !slices.Equal(got, []string{want}) {
+		if got := strings(NewPicker(s, IPv6, start).Pick(nil, netip.Prefix{})); !slices.Equal(got, []string{want}) {
 			t.Errorf("start %d: %v, want %s", start, got, want)
 		}
 	}
 }
 
 func TestPickConcurrently(t *testing.T) {
-	s := Service{Answers: 1, Endpoints: endpoints("::1", Up, "::2", Up)}
+	s := Service{Policy: RoundRobin, Answers: 1, Endpoints: endpoints("::1", Up, "::2", Up)}
 	p := NewPicker(s, IPv6, 0)
 	var mu sync.Mutex
 	count := map[string]int{}
@@ -126,7 +126,7 @@ func TestPickConcurrently(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for range 100 {
-				got := p.Pick(nil)[0].String()
+				got := p.Pick(nil, netip.Prefix{})[0].String()
 				mu.Lock()
 				count[got]++
 				mu.Unlock()
@@ -140,25 +140,25 @@ func TestPickConcurrently(t *testing.T) {
 }
 
 func TestPickAllocatesNothing(t *testing.T) {
-	p := NewPicker(Service{Answers: 2, Endpoints: endpoints("::1", Up, "::2", Up, "::3", Up)}, IPv6, 0)
+	p := NewPicker(Service{Policy: RoundRobin, Answers: 2, Endpoints: endpoints("::1", Up, "::2", Up, "::3", Up)}, IPv6, 0)
 	buf := make([]netip.Addr, 0, 2)
-	if n := testing.AllocsPerRun(100, func() { p.Pick(buf) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { p.Pick(buf, netip.Prefix{}) }); n != 0 {
 		t.Errorf("Pick allocates %v times", n)
 	}
 }
 
 func TestNothingToPick(t *testing.T) {
-	p := NewPicker(Service{Answers: 2, Endpoints: endpoints("::1", Up)}, IPv4, 7)
-	if got := p.Pick(nil); got != nil || !p.Empty() || p.Panic() != "" {
+	p := NewPicker(Service{Policy: RoundRobin, Answers: 2, Endpoints: endpoints("::1", Up)}, IPv4, 7)
+	if got := p.Pick(nil, netip.Prefix{}); got != nil || !p.Empty() || p.Panic() != "" {
 		t.Errorf("picked %v, empty %v, panic %q: want nothing, without panic", got, p.Empty(), p.Panic())
 	}
 }
 
 func BenchmarkPick(b *testing.B) {
-	p := NewPicker(Service{Answers: 2, Endpoints: endpoints("::1", Up, "::2", Up, "::3", Up)}, IPv6, 0)
+	p := NewPicker(Service{Policy: RoundRobin, Answers: 2, Endpoints: endpoints("::1", Up, "::2", Up, "::3", Up)}, IPv6, 0)
 	buf := make([]netip.Addr, 0, 4)
 	b.ReportAllocs()
 	for b.Loop() {
-		buf = p.Pick(buf[:0])
+		buf = p.Pick(buf[:0], netip.Prefix{})
 	}
 }
