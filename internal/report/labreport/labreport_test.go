@@ -257,3 +257,14 @@ func FuzzResult(f *testing.F) {
 		reporttest.Check(t, b.Bytes())
 	})
 }
+
+// The same result makes the same page: what changed between two is the result.
+func TestPageIsStable(t *testing.T) {
+	t.Parallel()
+	first := page(t, result(5, 14), quickstart(t))
+	for range 5 {
+		if !bytes.Equal(first, page(t, result(5, 14), quickstart(t))) {
+			t.Fatal("two pages of one result differ")
+		}
+	}
+}
