@@ -18,6 +18,7 @@ import (
 	"github.com/anyedge/anyedge/pkg/announce"
 	"github.com/anyedge/anyedge/pkg/bgp"
 	"github.com/anyedge/anyedge/pkg/health"
+	"github.com/anyedge/anyedge/pkg/siteapi"
 	"github.com/anyedge/anyedge/pkg/vip"
 )
 
@@ -31,11 +32,14 @@ type agent struct {
 	manager    *sdnotify.Notifier // nil: none
 	lock       net.Listener
 	metrics    net.Listener // nil: none
+	socket     net.Listener // of the API; nil: none
 	journal    *announce.Journal
 	addresses  *vip.Addresses // nil: not managed
 	speaker    *bgp.Speaker
 	monitor    *health.Monitor
+	drains     *announce.Drains
 	controller *announce.Controller
+	api        *siteapi.Server
 	registry   *prometheus.Registry
 }
 
@@ -82,6 +86,14 @@ func open(cfg config.Agent, log *slog.Logger) (_ *agent, err error) {
 			return nil, err
 		}
 	}
+	if a.drains, err = openDrains(cfg, log); err != nil {
+		return nil, err
+	}
+	if cfg.API.Socket != "" {
+		if a.socket, err = siteapi.Listen(cfg.API.Socket); err != nil {
+			return nil, err
+		}
+	}
 	if cfg.VIP.Manage {
 		if a.addresses, err = vip.New(log, cfg.VIP.Interface); err != nil {
 			return nil, err
@@ -106,10 +118,20 @@ func (a *agent) wire(cfg config.Agent) (err error) {
 	if a.addresses != nil {
 		addresses = a.addresses
 	}
-	a.controller = announce.NewController(a.log, a.monitor, addresses, a.speaker, a.journal, nil, announced...)
+	a.controller = announce.NewController(a.log, a.monitor, addresses, a.speaker, a.journal, a.drains, announced...)
+	a.api = siteapi.NewServer(orders{a}, a.log)
 	a.registry.MustRegister(a.speaker, a.monitor, a.controller,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return nil
+}
+
+// openDrains reads which services are to be drained.
+func openDrains(cfg config.Agent, log *slog.Logger) (*announce.Drains, error) {
+	var services []announce.Service
+	for _, s := range cfg.Services {
+		services = append(services, s.Announce)
+	}
+	return announce.OpenDrains(log, cfg.API.Drains, services...)
 }
 
 // run starts the speaker, and once it takes orders the rest; it returns when all have ended.
@@ -132,6 +154,8 @@ func (a *agent) run(ctx context.Context, hurry <-chan struct{}) error {
 	case <-a.speaker.Ready():
 		background(a.monitor.Run)
 		background(a.followSessions)
+		background(a.followDecisions)
+		background(a.serveAPI)
 		background(a.tellManager)
 		background(func(serving context.Context) error { return a.tellStopping(deciding, serving) })
 		err := a.control(deciding, hurry)
@@ -186,7 +210,7 @@ func (a *agent) removeAddresses() error {
 
 // close lets go of what is not let go of by its component's Run.
 func (a *agent) close() {
-	for _, l := range []net.Listener{a.lock, a.metrics} {
+	for _, l := range []net.Listener{a.lock, a.metrics, a.socket} {
 		if l != nil {
 			l.Close()
 		}

@@ -215,7 +215,7 @@ func checkJournal(t *testing.T, entries []entry) {
 	for range 5 {
 		want = append(want, "withdrawn withdraw", "settling none", "up announce")
 	}
-	want = append(want, "stopping withdraw")
+	want = append(want, "draining deprefer", "stopping withdraw")
 	if diff := cmp.Diff(want, story); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
@@ -272,8 +272,7 @@ func TestSecondSignal(t *testing.T) {
 	if err := p.cmd.Process.Signal(unix.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	router.WaitFor()
-	p.says("serving what is under way")
+	router.WaitRoute(vip6, depreferred)
 	if left := ours(t); !slices.Equal(left, []netip.Prefix{vip6}) {
 		t.Errorf("while draining: %v", left)
 	}
@@ -284,6 +283,8 @@ func TestSecondSignal(t *testing.T) {
 		t.Errorf("left behind: %v", left)
 	}
 }
+
+func depreferred(e bgptest.Event) bool { return len(e.Path) > 1 && len(e.Communities) == 1 }
 
 func rewrite(t *testing.T, path, old, new string) {
 	t.Helper()

@@ -15,6 +15,7 @@ func (a *agent) followSessions(ctx context.Context) error {
 			}
 			established[n.Address] = n.Established
 		}
+		a.api.Notify()
 		select {
 		case <-ctx.Done():
 			return nil

@@ -3,6 +3,7 @@ package config
 import (
 	"io"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -17,7 +18,7 @@ func ParseAgent(name string, r io.Reader) (Agent, error) {
 }
 
 func agent(root item) Agent {
-	o := root.object([]string{"site", "bgp", "vip", "services", "journal", "metrics"}, []string{"bridge", "peers", "api"})
+	o := root.object([]string{"site", "bgp", "vip", "services", "api", "journal", "metrics"}, []string{"bridge", "peers"})
 	speaker := o.need("bgp", "the BGP speaker: {asn: ..., neighbors: [...]}")
 	a := Agent{
 		Site:    o.need("site", "the name of this site, such as mec-1").label("a name"),
@@ -26,6 +27,7 @@ func agent(root item) Agent {
 		Journal: o.get("journal").object([]string{"file"}, nil).need("file", "the path of the journal").str("a path"),
 		Metrics: metricsListen(o.get("metrics")),
 	}
+	a.API = api(o.get("api"), a.Journal)
 	list := o.need("services", "what is announced: [{name: ..., vips: [...], checks: [...]}]")
 	a.Services = services(list, a.BGP.Neighbors)
 	a.BGP.Allowed = allowed(a.Services)
@@ -39,6 +41,28 @@ func vipConfig(it item) VIP {
 		v.Interface = o.get("interface").ifname()
 	}
 	return v
+}
+
+// api keeps the drains beside the journal unless told where.
+func api(it item, journal string) API {
+	o := it.object([]string{"socket", "drains"}, nil)
+	a := API{Socket: o.need("socket", "the path of the socket, such as /run/anyedge/agent.sock").absolute()}
+	switch {
+	case o.has("drains") || o.present() && journal == "":
+		a.Drains = o.need("drains", "the path of a file that keeps the drains by request, or have a journal: they are kept beside it").absolute()
+	case a.Socket != "":
+		a.Drains = journal + ".drains"
+	}
+	return a
+}
+
+// absolute reads a path that means the same from everywhere.
+func (it item) absolute() string {
+	path := it.str("a path")
+	if path != "" && !filepath.IsAbs(path) {
+		it.bad("must be an absolute path, not %q", path)
+	}
+	return path
 }
 
 func metricsListen(it item) netip.AddrPort {
@@ -104,8 +128,8 @@ func services(list item, neighbors []bgp.Neighbor) []Service {
 			Name:   o.need("name", "the service's name").label("a name"),
 			VIPs:   vips(o.need("vips", `its addresses, such as ["2001:db8:53::53/128"]`), rules),
 			Settle: o.get("settle").duration(2*time.Second, 0, time.Hour),
-			Drain:  drain(o.get("drain")),
 		}}
+		s.Announce.Drain, s.Announce.File = drain(o.get("drain"))
 		names.once(o.get("name"), s.Announce.Name)
 		s.Health.Name = s.Announce.Name
 		s.Health.Checks = checks(o.need("checks", "at least one check: [{name: ..., type: tcp, target: ...}]"))
@@ -115,6 +139,11 @@ func services(list item, neighbors []bgp.Neighbor) []Service {
 	return all
 }
 
-func drain(it item) time.Duration {
-	return it.object([]string{"wait"}, []string{"file"}).get("wait").duration(time.Second, 0, time.Hour)
+func drain(it item) (wait time.Duration, file string) {
+	o := it.object([]string{"wait", "file"}, nil)
+	wait = o.get("wait").duration(time.Second, 0, time.Hour)
+	if o.has("file") {
+		file = o.get("file").absolute()
+	}
+	return wait, file
 }

@@ -18,8 +18,15 @@ type Agent struct {
 	BGP      bgp.Config // Allowed: every prefix that the services announce; OnReport: nil
 	VIP      VIP
 	Services []Service
+	API      API
 	Journal  string         // path; empty: none
 	Metrics  netip.AddrPort // zero: none
+}
+
+// API tells where the agent takes orders, and where it keeps them.
+type API struct {
+	Socket string // path; empty: none
+	Drains string // path; empty: none
 }
 
 // VIP tells where service addresses live.

@@ -115,7 +115,7 @@ func TestParseAgentSample(t *testing.T) {
 			{
 				Announce: announce.Service{
 					Name: "dns", VIPs: []announce.VIP{hostVIP("2001:db8:53::53/128"), hostVIP("192.0.2.53/32")},
-					Settle: 2 * time.Second, Drain: time.Second,
+					Settle: 2 * time.Second, Drain: 5 * time.Second, File: "/run/anyedge/drain-dns",
 				},
 				Health: health.Service{Name: "dns", Checks: []health.Check{
 					every("answers", health.DNS{Target: netip.MustParseAddrPort("[::1]:53"), Name: "health.edge.example.", Type: 28}),
@@ -160,6 +160,7 @@ func TestParseAgentSample(t *testing.T) {
 				}},
 			},
 		},
+		API:     API{Socket: "/run/anyedge/agent.sock", Drains: "/var/lib/anyedge/journal.jsonl.drains"},
 		Journal: "/var/lib/anyedge/journal.jsonl",
 		Metrics: netip.MustParseAddrPort("[::1]:9410"),
 	}
