@@ -76,7 +76,12 @@ func (i Interface) apply() error {
 		if p.Addr().Is6() {
 			addr.Flags = unix.IFA_F_NODAD // a lab's addresses are unique by construction: usable at once
 		}
-		if err := netlink.AddrReplace(link, addr); err != nil {
+		err := netlink.AddrReplace(link, addr)
+		switch {
+		case errors.Is(err, unix.EACCES) && p.Addr().Is6():
+			return fmt.Errorf("interface %s: address %s: %w: IPv6 is off here: set net.ipv6.conf.all.disable_ipv6=0 "+
+				"(docker run --sysctl)", i.Name, p, err)
+		case err != nil:
 			return fmt.Errorf("interface %s: address %s: %w", i.Name, p, err)
 		}
 	}
