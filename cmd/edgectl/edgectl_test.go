@@ -1,0 +1,163 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/anyedge/anyedge/pkg/siteapi"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fakeAgent takes every order, and reaches the end of it in two steps.
+type fakeAgent struct {
+	server *siteapi.Server
+	mu     sync.Mutex
+	state  string
+	stuck  bool
+}
+
+func (f *fakeAgent) Status() siteapi.Status {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p := netip.MustParsePrefix("2001:db8:53::53/128")
+	s := siteapi.Service{
+		Name: "dns", State: f.state, Since: time.Now().Add(-90 * time.Second), Reason: "because",
+		VIPs:   []siteapi.VIP{{Address: p, Announce: p}, {Address: p, Announce: netip.MustParsePrefix("2001:db8:53::/48")}},
+		Checks: []siteapi.Check{{Name: "socket", State: "up", Reason: "bound"}},
+	}
+	return siteapi.Status{Site: "mec-1", Version: "v1", Services: []siteapi.Service{s}, Neighbors: []siteapi.Neighbor{
+		{Address: netip.MustParseAddr("fd00:1::1"), ASN: 65533, State: "established", Families: []string{"ipv6-unicast"}, NotCarried: []netip.Prefix{netip.MustParsePrefix("192.0.2.53/32")}},
+	}}
+}
+
+func (f *fakeAgent) set(state string) {
+	f.mu.Lock()
+	f.state = state
+	f.mu.Unlock()
+	f.server.Notify()
+}
+
+func (f *fakeAgent) obey(services []string, between, end string) error {
+	if len(services) > 0 && services[0] != "dns" {
+		return fmt.Errorf("%w: %q", siteapi.ErrNoService, services[0])
+	}
+	f.set(between)
+	if !f.stuck {
+		time.AfterFunc(100*time.Millisecond, func() { f.set(end) })
+	}
+	return nil
+}
+
+func (f *fakeAgent) Drain(services ...string) error   { return f.obey(services, "draining", "drained") }
+func (f *fakeAgent) Undrain(services ...string) error { return f.obey(services, "settling", "up") }
+
+func serve(t *testing.T) (*fakeAgent, string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "agent.sock")
+	l, err := siteapi.Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fakeAgent{state: "up"}
+	f.server = siteapi.NewServer(f, nil)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- f.server.Serve(ctx, l) }()
+	t.Cleanup(func() { cancel(); <-done })
+	return f, path
+}
+
+func edgectl(args ...string) (status int, stdout, stderr string) {
+	var out, err bytes.Buffer
+	status = run(args, &out, &err)
+	return status, out.String(), err.String()
+}
+
+func TestStatus(t *testing.T) {
+	_, socket := serve(t)
+	status, out, errs := edgectl("status", "--socket", socket)
+	want := `site mec-1, edgeagent v1
+
+SERVICE     STATE        FOR    VIPS                                               REASON
+dns         up           1m30s  2001:db8:53::53 2001:db8:53::53 (2001:db8:53::/48)  because
+`
+	if status != 0 || errs != "" || !strings.HasPrefix(squeeze(out), squeeze(want)) ||
+		!strings.Contains(squeeze(out), "dns/socket up - bound") || !strings.Contains(squeeze(out), "fd00:1::1 established - 65533 cannot carry [192.0.2.53/32]") {
+		t.Errorf("%d %s\n%s", status, errs, out)
+	}
+	_, out, _ = edgectl("status", "--socket", socket, "-o", "json")
+	var s siteapi.Status
+	if err := json.Unmarshal([]byte(out), &s); err != nil || s.Services[0].Name != "dns" {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// squeeze makes one blank of many.
+func squeeze(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+func TestOrders(t *testing.T) {
+	_, socket := serve(t)
+	for _, tt := range []struct {
+		args []string
+		told string
+	}{
+		{[]string{"drain", "dns", "--wait"}, "dns draining: because\ndns drained: because\n"},
+		{[]string{"undrain", "--wait"}, "dns settling: because\ndns up: because\n"},
+		{[]string{"drain"}, ""},
+	} {
+		status, out, errs := edgectl(append(tt.args, "--socket", socket)...)
+		if status != 0 || out != "" || errs != tt.told {
+			t.Errorf("%v: %d %q %q", tt.args, status, out, errs)
+		}
+	}
+}
+
+func TestErrors(t *testing.T) {
+	f, socket := serve(t)
+	f.stuck = true
+	for want, args := range map[string][]string{
+		"edgectl: no edgeagent at /nosuch/socket: is it running":       {"status", "--socket", "/nosuch/socket"},
+		`no such service: "web"`:                                       {"drain", "web", "--socket", socket},
+		"dns is still draining after 50ms (because); the order stands": {"drain", "--wait", "--timeout", "50ms", "--socket", socket},
+		"--output xml: must be":                                        {"status", "-o", "xml"},
+		"leave it out":                                                 {"drain", ""},
+		"unknown command \"up\"":                                       {"up"},
+		"accepts at most 1 arg":                                        {"drain", "a", "b"},
+	} {
+		if status, _, errs := edgectl(args...); status != 1 || !strings.Contains(errs, want) {
+			t.Errorf("%v: %d %q, want %s", args, status, errs, want)
+		}
+	}
+}
+
+func TestCompletion(t *testing.T) {
+	_, socket := serve(t)
+	if status, out, _ := edgectl("__complete", "--socket", socket, "drain", ""); status != 0 || !strings.HasPrefix(out, "dns\n") {
+		t.Errorf("%d %q", status, out)
+	}
+}
+
+func TestTellerTellsOnce(t *testing.T) {
+	f := &fakeAgent{state: "up", server: siteapi.NewServer(nil, nil)}
+	var out strings.Builder
+	teller := newTeller(&out)
+	for range 2 {
+		if err := teller.tell(f.Status()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if lines := strings.Count(out.String(), "\n"); lines != 2 || !strings.Contains(out.String(), "service dns up: because") {
+		t.Errorf("%d lines: %s", lines, out.String())
+	}
+}
