@@ -63,7 +63,7 @@ func (m *Monitor) end(c *check, epoch int, err error, at time.Time, took time.Du
 		if epoch != c.epoch {
 			return
 		}
-		m.metrics.attempt(c, err, took)
+		c.metrics.attempt(err, took)
 		m.record(c, err, at)
 	})
 }

@@ -26,7 +26,8 @@ type check struct {
 	Check
 	service *service
 	kick    chan struct{} // capacity 1: run at once
-	warning string        // why a pass is worth less than it seems
+	metrics checkMetrics
+	warning string // why a pass is worth less than it seems
 
 	counter counter
 	reason  string

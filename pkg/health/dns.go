@@ -50,7 +50,7 @@ func (c DNS) query() *dns.Msg {
 // receive reads until the answer to query comes. What does not belong to it is passed over: a late answer to an earlier
 // query must not pass for this one.
 func receive(conn net.Conn, query *dns.Msg) (*dns.Msg, error) {
-	buf := make([]byte, dns.MaxMsgSize)
+	buf := make([]byte, maxDatagram)
 	for {
 		n, err := conn.Read(buf)
 		if err != nil {

@@ -52,7 +52,7 @@ type UDP struct {
 	Local
 	Target netip.AddrPort
 	Send   []byte
-	Expect *regexp.Regexp // nil: any reply
+	Expect *regexp.Regexp // nil: any reply. Only the first 4 KiB are looked at
 }
 
 // DNS asks Target over UDP; NOERROR with at least one answer passes.

@@ -11,7 +11,8 @@ import (
 	"github.com/anyedge/anyedge/internal/nettest"
 )
 
-// envServe makes the test binary a server to be killed; its value is "network address".
+// envServe makes the test binary a server to be killed; its value is "network address"; network answers is not killed
+// but answers.
 const envServe = "ANYEDGE_HEALTH_SERVE"
 
 func TestMain(m *testing.M) {
@@ -25,7 +26,11 @@ func TestMain(m *testing.M) {
 func serve(what string) {
 	var network, address string
 	_, err := fmt.Sscan(what, &network, &address)
-	if err == nil {
+	switch {
+	case err != nil:
+	case network == "answers":
+		err = answer()
+	default:
 		_, err = bind(network, address)
 	}
 	if err != nil {

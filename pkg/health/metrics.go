@@ -43,6 +43,21 @@ func newMetrics() *metrics {
 	}
 }
 
+// checkMetrics are the series of one check that every attempt counts in: to look them up by their labels costs more.
+type checkMetrics struct {
+	duration                  prometheus.Observer
+	success, failure, nothing prometheus.Counter
+}
+
+func (m *metrics) of(c *check) checkMetrics {
+	return checkMetrics{
+		duration: m.duration.WithLabelValues(c.service.name, c.Name),
+		success:  m.attempts.WithLabelValues(c.service.name, c.Name, "success"),
+		failure:  m.attempts.WithLabelValues(c.service.name, c.Name, "failure"),
+		nothing:  m.attempts.WithLabelValues(c.service.name, c.Name, "unsure"),
+	}
+}
+
 // init makes every series exist from the start, so that a rate sees the first change.
 func (m *metrics) init(services []*service) {
 	for _, s := range services {
@@ -50,10 +65,7 @@ func (m *metrics) init(services []*service) {
 		m.degraded(s)
 		for _, c := range s.checks {
 			m.state(c)
-			m.duration.WithLabelValues(s.name, c.Name)
-			for _, result := range []string{"success", "failure", "unsure"} {
-				m.attempts.WithLabelValues(s.name, c.Name, result)
-			}
+			c.metrics = m.of(c)
 			for _, state := range []State{Up, Down} {
 				m.transitions.WithLabelValues(s.name, c.Name, state.String())
 			}
@@ -61,16 +73,16 @@ func (m *metrics) init(services []*service) {
 	}
 }
 
-func (m *metrics) attempt(c *check, err error, took time.Duration) {
-	result := "success"
+func (m checkMetrics) attempt(err error, took time.Duration) {
 	switch {
+	case err == nil:
+		m.success.Inc()
 	case unsure(err):
-		result = "unsure"
-	case err != nil:
-		result = "failure"
+		m.nothing.Inc()
+	default:
+		m.failure.Inc()
 	}
-	m.attempts.WithLabelValues(c.service.name, c.Name, result).Inc()
-	m.duration.WithLabelValues(c.service.name, c.Name).Observe(took.Seconds())
+	m.duration.Observe(took.Seconds())
 }
 
 func (m *metrics) event(e socketEvent) {

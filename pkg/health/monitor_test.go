@@ -116,9 +116,9 @@ func TestRisesFast(t *testing.T) {
 		sleep(10 * time.Millisecond)
 		want(t, m, Unknown, "answers: ok, 1 of 3 in a row")
 		sleep(450 * time.Millisecond)
-		want(t, m, Up, "1 of 1 checks up")
-		if n := len(s.times()); n != 3 {
-			t.Errorf("%d attempts, want 3", n)
+		since := want(t, m, Up, "1 of 1 checks up").Since
+		if asked := s.times(); len(asked) < 3 || !since.Equal(asked[2]) {
+			t.Errorf("up at %v, asked at %v, want up by the third", since, asked)
 		}
 	}, Service{Name: "dns", Checks: []Check{active("answers", s)}})
 }

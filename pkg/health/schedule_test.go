@@ -6,8 +6,6 @@ import (
 	"time"
 )
 
-var zero time.Time
-
 // However many checks there are, the slots of their settled attempts are spread over the interval.
 func TestSchedulesDoNotBunch(t *testing.T) {
 	start := time.Now()

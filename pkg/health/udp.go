@@ -7,8 +7,11 @@ import (
 	"time"
 )
 
-// maxReply is how much of a reply is looked at, and the most that a UDP datagram can hold.
-const maxReply = 64 << 10
+// How much of a reply is looked at: of a stream, and of a datagram, for which room is made before it comes.
+const (
+	maxReply    = 64 << 10
+	maxDatagram = 4 << 10
+)
 
 // Check sends Send and waits for one datagram. The socket is connected, so a port that nobody holds is told by the
 // target's ICMP at once, not by the timeout; and it is new, so what comes answers this attempt.
@@ -23,7 +26,7 @@ func (c UDP) Check(ctx context.Context) error {
 	if _, err := conn.Write(c.Send); err != nil {
 		return explain(ctx, started, err)
 	}
-	buf := make([]byte, maxReply)
+	buf := make([]byte, maxDatagram)
 	n, err := conn.Read(buf)
 	if err != nil {
 		return explain(ctx, started, err)
