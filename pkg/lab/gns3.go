@@ -85,6 +85,7 @@ type (
 		Z                int            `json:"z"`
 	}
 	gns3Label struct {
+		Style    string `json:"style"`
 		Text     string `json:"text"`
 		X        int    `json:"x"`
 		Y        int    `json:"y"`
@@ -109,6 +110,9 @@ type (
 		PortNumber    int    `json:"port_number"`
 	}
 )
+
+// gns3Style is the style that GNS3's own projects give a label; its GUI looks for one.
+const gns3Style = "font-family: TypeWriter;font-size: 10.0;font-weight: bold;fill: #000000;fill-opacity: 1.0;"
 
 // gns3ID is a UUID version 5 (RFC 9562) of the lab's and the item's names: rendering again changes nothing.
 func (t Topology) gns3ID(kind, name string) string {
@@ -152,7 +156,7 @@ func (t Topology) gns3Node(host Node, files map[string][]byte) (gns3Node, error)
 		return gns3Node{}, err
 	}
 	return gns3Node{
-		ComputeID: "local", ConsoleType: "telnet", Label: gns3Label{Text: host.Name, Y: -25}, Name: host.Name, NodeID: id,
+		ComputeID: "local", ConsoleType: "telnet", Label: gns3Label{Style: gns3Style, Text: host.Name, Y: -25}, Name: host.Name, NodeID: id,
 		NodeType: "docker", Symbol: ":/symbols/docker_guest.svg", Z: 1,
 		Properties: gns3Properties{
 			Adapters: adapters, Environment: env, ExtraVolumes: volumes, Image: "anyedge:latest", StartCommand: command,
