@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/anyedge/anyedge/internal/config"
+	"github.com/anyedge/anyedge/internal/report/labreport"
 	"github.com/anyedge/anyedge/pkg/lab"
 )
 
@@ -127,10 +128,11 @@ func viewLab(labs, name string) error {
 }
 
 func graphCommand(labs *string) *cobra.Command {
-	return &cobra.Command{
+	var format string
+	cmd := &cobra.Command{
 		Use:     "graph LAB",
-		Short:   "Draw a lab as a tree of text",
-		Example: "  edgelab graph quickstart",
+		Short:   "Draw a lab: a tree of text, or an SVG picture",
+		Example: "  edgelab graph quickstart\n  edgelab graph quickstart -o svg > quickstart.svg",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			path, err := topologyFile(*labs, args[0])
@@ -141,9 +143,18 @@ func graphCommand(labs *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return lab.Graph(topology, cmd.OutOrStdout())
+			switch format {
+			case "text":
+				return lab.Graph(topology, cmd.OutOrStdout())
+			case "svg":
+				return labreport.WriteGraph(cmd.OutOrStdout(), topology)
+			default:
+				return fmt.Errorf("-o %q: want text or svg", format)
+			}
 		},
 	}
+	cmd.Flags().StringVarP(&format, "output", "o", "text", "text or svg")
+	return cmd
 }
 
 func downCommand() *cobra.Command {
