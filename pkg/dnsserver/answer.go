@@ -17,7 +17,7 @@ const maxAnswers = 16
 
 // answer fills m, which has its question, with what is known of it. The extended error (RFC 8914), if any, is for
 // clients that speak EDNS.
-func (s *snapshot) answer(m *dns.Msg) *dns.EDNS0_EDE {
+func (s *snapshot) answer(m *dns.Msg, c *client) *dns.EDNS0_EDE {
 	q := m.Question[0]
 	switch {
 	case q.Qclass == dns.ClassCHAOS:
@@ -28,7 +28,7 @@ func (s *snapshot) answer(m *dns.Msg) *dns.EDNS0_EDE {
 		return refuse(m, dns.ExtendedErrorCodeProhibited, "no zone transfers")
 	}
 	name := dns.CanonicalName(q.Name)
-	n, z := s.nodes[name], s.zoneOf(name)
+	n, z := s.find(name), s.zoneOf(name)
 	switch {
 	case z == nil:
 		return refuse(m, dns.ExtendedErrorCodeNotAuthoritative, "")
@@ -43,7 +43,7 @@ func (s *snapshot) answer(m *dns.Msg) *dns.EDNS0_EDE {
 		m.Ns = []dns.RR{z.soa}
 		return nil
 	}
-	why := s.records(m, n, q)
+	why := s.records(m, n, q, c)
 	if len(m.Answer) == 0 {
 		m.Ns = []dns.RR{z.soa}
 	}
@@ -51,7 +51,7 @@ func (s *snapshot) answer(m *dns.Msg) *dns.EDNS0_EDE {
 }
 
 // records adds the records of the name that q asks for.
-func (s *snapshot) records(m *dns.Msg, n *node, q dns.Question) *dns.EDNS0_EDE {
+func (s *snapshot) records(m *dns.Msg, n *node, q dns.Question, c *client) *dns.EDNS0_EDE {
 	switch {
 	case n.kind == empty:
 	case q.Qtype == dns.TypeANY:
@@ -62,36 +62,54 @@ func (s *snapshot) records(m *dns.Msg, n *node, q dns.Question) *dns.EDNS0_EDE {
 	case n.kind == apex && q.Qtype == dns.TypeNS:
 		m.Answer, m.Extra = owned(q.Name, n.zone.ns...), n.zone.glue
 	case q.Qtype == dns.TypeAAAA:
-		return n.addressRecords(m, q, steering.IPv6)
+		return n.addressRecords(m, q, steering.IPv6, c)
 	case q.Qtype == dns.TypeA:
-		return n.addressRecords(m, q, steering.IPv4)
+		return n.addressRecords(m, q, steering.IPv4, c)
+	case n.kind == steered && q.Qtype == dns.TypeTXT:
+		m.Answer = []dns.RR{&dns.TXT{Hdr: header(q.Name, dns.TypeTXT, n.zone.ttl), Txt: s.about(n.service)}}
+	case n.kind == srv && q.Qtype == dns.TypeSRV:
+		return n.serviceRecords(m, q, c)
+	case n.kind == pointer && q.Qtype == dns.TypePTR:
+		m.Answer = []dns.RR{&dns.PTR{Hdr: header(q.Name, dns.TypePTR, n.zone.ttl), Ptr: n.target}}
 	}
 	return nil
 }
 
-func (n *node) addressRecords(m *dns.Msg, q dns.Question, f steering.Family) *dns.EDNS0_EDE {
+func (n *node) addressRecords(m *dns.Msg, q dns.Question, f steering.Family, c *client) *dns.EDNS0_EDE {
 	switch n.kind {
-	case nameServer:
+	case nameServer, pod:
 		m.Answer = appendAddresses(nil, q.Name, n.zone.ttl, n.addresses, f)
 	case healthName:
 		m.Answer = appendAddresses(nil, q.Name, n.zone.ttl, n.zone.addresses, f)
 	case steered:
-		return n.pick(m, q, f)
+		return n.pick(m, q, f, c)
 	}
 	return nil
 }
 
 // pick answers with the endpoints whose turn it is.
-func (n *node) pick(m *dns.Msg, q dns.Question, f steering.Family) *dns.EDNS0_EDE {
+func (n *node) pick(m *dns.Msg, q dns.Question, f steering.Family, c *client) *dns.EDNS0_EDE {
 	var room [maxAnswers]netip.Addr
 	p := n.service.pickers[f]
 	ttl, why := n.zone.ttl, (*dns.EDNS0_EDE)(nil)
 	if reason := p.Panic(); reason != "" {
 		ttl, why = panicTTL, extended(dns.ExtendedErrorCodeOther, reason)
 	}
-	m.Answer = appendAddresses(nil, q.Name, ttl, p.Pick(room[:0], netip.Prefix{}), f)
+	var from netip.Prefix
+	if n.service.Policy == steering.Hash && !p.Empty() {
+		from = c.prefix()
+	}
+	m.Answer = appendAddresses(nil, q.Name, ttl, p.Pick(room[:0], from), f)
 	return why
 }
+
+// about tells strangers who answers and how it picks; what it picks from is none of their business.
+func (s *snapshot) about(c *service) []string {
+	return []string{"site=" + text(s.site), "policy=" + c.Policy.String()}
+}
+
+// text escapes s as the library wants it.
+func text(s string) string { return strings.ReplaceAll(s, `\`, `\\`) }
 
 // chaos answers who this is (RFC 4892), and keeps to itself what it runs.
 func (s *snapshot) chaos(m *dns.Msg, q dns.Question) *dns.EDNS0_EDE {
@@ -101,7 +119,7 @@ func (s *snapshot) chaos(m *dns.Msg, q dns.Question) *dns.EDNS0_EDE {
 	}
 	m.Authoritative = true
 	if q.Qtype == dns.TypeTXT || q.Qtype == dns.TypeANY {
-		txt := &dns.TXT{Hdr: header(q.Name, dns.TypeTXT, 0), Txt: []string{strings.ReplaceAll(s.site, `\`, `\\`)}}
+		txt := &dns.TXT{Hdr: header(q.Name, dns.TypeTXT, 0), Txt: []string{text(s.site)}}
 		txt.Hdr.Class = dns.ClassCHAOS
 		m.Answer = []dns.RR{txt}
 	}

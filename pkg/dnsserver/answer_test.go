@@ -26,7 +26,7 @@ func testMessages(t *testing.T, c Content, tests []messageCase) {
 		}
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			out, x := testSnapshot(t, c).reply(nil, pack(t, tt.query), udp)
+			out, x := testSnapshot(t, c).reply(nil, pack(t, tt.query), udp, testClient)
 			got := new(dns.Msg)
 			if err := got.Unpack(out); err != nil {
 				t.Fatal(err)
@@ -95,7 +95,7 @@ additional ns.far.sub.lab.edge.example. 2 IN AAAA 2001:db8:53::53
 func TestNothingThere(t *testing.T) {
 	noData, nxDomain := "NOERROR aa\nauthority "+soa, "NXDOMAIN aa\nauthority "+soa
 	testMessages(t, testContent(true), []messageCase{
-		{name: "no such type", query: ask("api.edge.example. TXT"), want: noData},
+		{name: "no such type", query: ask("api.edge.example. MX"), want: noData},
 		{name: "no address of this family", query: ask("a.b.edge.example. A"), want: noData},
 		{name: "apex has no address", query: ask("edge.example. AAAA"), want: noData},
 		{name: "no glue of this family", query: ask("health.sub.lab.edge.example. A"), want: "NOERROR aa\nauthority " + subSOA},
@@ -135,7 +135,7 @@ func TestNotSynced(t *testing.T) {
 	const notReady = "SERVFAIL\nedns 0 udp 1232, ede 14 not every endpoint was checked yet\n"
 	testMessages(t, testContent(false), []messageCase{
 		{query: ask("api.edge.example. AAAA", edns(1232)), want: notReady},
-		{query: ask("api.edge.example. TXT", edns(1232)), want: notReady},
+		{query: ask("api.edge.example. MX", edns(1232)), want: notReady},
 		{query: ask("health.edge.example. AAAA", edns(1232)), want: notReady},
 		{name: "who is unsure does not say NXDOMAIN", query: ask("no.edge.example. AAAA", edns(1232)), want: notReady},
 		{name: "nor NODATA", query: ask("b.edge.example. AAAA", edns(1232)), want: notReady},
@@ -176,8 +176,8 @@ func TestEDNSAndFlags(t *testing.T) {
 			want: "NOERROR aa\n" + answer + "edns 0 udp 1232\n",
 		},
 		{
-			name: "client subnet is ignored", query: query(edns(1232, &dns.EDNS0_SUBNET{Code: dns.EDNS0SUBNET, Family: 1, SourceNetmask: 24, Address: []byte{192, 0, 2, 0}})),
-			want: "NOERROR aa\n" + answer + "edns 0 udp 1232\n",
+			name: "a client subnet does not matter here", query: query(edns(1232, &dns.EDNS0_SUBNET{Code: dns.EDNS0SUBNET, Family: 1, SourceNetmask: 24, Address: []byte{192, 0, 2, 0}})),
+			want: "NOERROR aa\n" + answer + "edns 0 udp 1232, subnet 192.0.2.0/24/0\n",
 		},
 		{name: "DO is copied", query: query(edns(1232), func(q *dns.Msg) { q.IsEdns0().SetDo() }), want: "NOERROR aa\n" + answer + "edns 0 udp 1232 do\n"},
 		{name: "EDNS flags are cleared", query: query(edns(1232), func(q *dns.Msg) { q.IsEdns0().SetZ(0x80) }), want: "NOERROR aa\n" + answer + "edns 0 udp 1232\n"},

@@ -44,7 +44,7 @@ func TestRFC8906(t *testing.T) {
 		{"512 and DO", "+edns=0 +dnssec +bufsize=512 +nocookie +noad +norec +ignore ns " + zone, []string{"status: NOERROR", "flags: do;"}, nil},
 		{
 			"list of options", "+edns=0 +nsid +expire +subnet=192.0.2.0/24 +cookie +noad +norec soa " + zone,
-			[]string{"status: NOERROR", `NSID: 6d 65 63 2d 31 ("mec-1")`}, []string{"EXPIRE", "CLIENT-SUBNET", "COOKIE"},
+			[]string{"status: NOERROR", `NSID: 6d 65 63 2d 31 ("mec-1")`, "CLIENT-SUBNET: 192.0.2.0/24/0"}, []string{"EXPIRE", "COOKIE"},
 		},
 		{"list of options over TCP", "+tcp +edns=0 +nsid +expire +subnet=192.0.2.0/24 +cookie +noad +norec soa " + zone, []string{"status: NOERROR", `("mec-1")`}, nil},
 		{"EDNS 1 over TCP", "+tcp +edns=1 +noednsneg +nocookie +noad +norec soa " + zone, []string{"status: BADVERS", "EDNS: version: 0"}, nil},

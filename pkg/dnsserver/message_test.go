@@ -152,9 +152,14 @@ func showOption(opt *dns.OPT) string {
 			s += fmt.Sprintf(", nsid %s", id)
 		case *dns.EDNS0_EDE:
 			s += fmt.Sprintf(", ede %d %s", o.InfoCode, o.ExtraText)
+		case *dns.EDNS0_SUBNET:
+			s += fmt.Sprintf(", subnet %s/%d/%d", o.Address, o.SourceNetmask, o.SourceScope)
 		default:
 			s += fmt.Sprintf(", option %d", o.Option())
 		}
 	}
 	return s + "\n"
 }
+
+// testClient is the resolver that asks.
+var testClient = netip.MustParseAddr("2001:db8:c::53")

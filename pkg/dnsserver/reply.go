@@ -3,6 +3,7 @@ package dnsserver
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"net/netip"
 
 	"github.com/miekg/dns"
 )
@@ -40,7 +41,7 @@ const (
 )
 
 // reply makes the answer to one message from the wire, nil when none must be sent. It may use buf for it.
-func (s *snapshot) reply(buf, query []byte, p proto) ([]byte, exchange) {
+func (s *snapshot) reply(buf, query []byte, p proto, from netip.Addr) ([]byte, exchange) {
 	switch {
 	case len(query) < headerSize:
 		return nil, exchange{dropped: tooShort}
@@ -56,7 +57,11 @@ func (s *snapshot) reply(buf, query []byte, p proto) ([]byte, exchange) {
 	if q == nil {
 		return bare(query, dns.RcodeFormatError)
 	}
-	m := s.message(q, opt, limit(opt, p))
+	subnet, ok := subnetOf(query, opt)
+	if !ok {
+		return bare(query, dns.RcodeFormatError)
+	}
+	m := s.message(q, opt, limit(opt, p), &client{address: from, subnet: subnet})
 	x := exchange{qtype: q.Question[0].Qtype, rcode: m.Rcode}
 	out, err := m.PackBuffer(buf)
 	if err != nil {
@@ -140,11 +145,11 @@ func limit(opt *dns.OPT, p proto) int {
 }
 
 // message answers a well-formed query.
-func (s *snapshot) message(q *dns.Msg, opt *dns.OPT, limit int) *dns.Msg {
+func (s *snapshot) message(q *dns.Msg, opt *dns.OPT, limit int, c *client) *dns.Msg {
 	m := &dns.Msg{Question: q.Question, Compress: true}
 	m.Id, m.Response, m.RecursionDesired = q.Id, true, q.RecursionDesired
 	if opt == nil {
-		s.answer(m)
+		s.answer(m, c)
 		return fit(m, limit)
 	}
 	o := &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}}
@@ -157,8 +162,11 @@ func (s *snapshot) message(q *dns.Msg, opt *dns.OPT, limit int) *dns.Msg {
 	}
 	if opt.Version() != 0 {
 		m.Rcode = dns.RcodeBadVers
-	} else if why := s.answer(m); why != nil {
+	} else if why := s.answer(m, c); why != nil {
 		o.Option = append(o.Option, why)
+	}
+	if c.subnet != nil && m.Rcode != dns.RcodeBadVers {
+		o.Option = append(o.Option, c.option())
 	}
 	// Glue is shared by all answers: it must not be appended to.
 	m.Extra = append(m.Extra[:len(m.Extra):len(m.Extra)], o)

@@ -43,7 +43,7 @@ func (s *Server) handle(buf, query []byte, p proto, client netip.Addr) (out []by
 			})
 		}
 	}()
-	out, x := s.current.Load().reply(buf, query, p)
+	out, x := s.current.Load().reply(buf, query, p, client)
 	s.metrics.count(x, p, client, time.Since(start))
 	return out
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
@@ -37,6 +38,7 @@ type snapshot struct {
 	nodes    map[string]*node // every name that exists, lower case
 	services map[string]*service
 	states   [3]int // endpoints by steering.State
+	reverse  bool   // a zone of names that are addresses is among zones
 }
 
 type zone struct {
@@ -54,6 +56,8 @@ type zone struct {
 type service struct {
 	steering.Service
 	pickers [2]*steering.Picker // by steering.Family
+	targets []target            // of SRV records
+	turn    atomic.Uint64       // index of the first target of the next answer, modulo their number
 }
 
 // A node is a name that exists. One with neither content is an empty non-terminal: only names below it have records
@@ -61,8 +65,9 @@ type service struct {
 type node struct {
 	zone      *zone
 	kind      kind
-	service   *service     // of kind steered
-	addresses []netip.Addr // of kind nameServer
+	service   *service     // of kinds steered and srv
+	addresses []netip.Addr // of kinds nameServer and pod
+	target    string       // of kind pointer
 }
 
 type kind int
@@ -73,6 +78,9 @@ const (
 	nameServer
 	healthName
 	steered
+	srv
+	pod
+	pointer
 )
 
 // firm tells that what is known of the name does not hang on the sources of services.
@@ -140,6 +148,7 @@ func (s *snapshot) addZone(z Zone) error {
 		Refresh: soaRefresh, Retry: soaRetry, Expire: soaExpire, Minttl: negative,
 	}
 	s.zones[z.Name] = c
+	s.reverse = s.reverse || dns.IsSubDomain("arpa.", z.Name)
 	return s.addNode(z.Name, &node{zone: c, kind: apex})
 }
 
@@ -182,6 +191,8 @@ func (s *snapshot) addService(sv steering.Service, old *snapshot, start func() u
 		for f := range c.pickers {
 			c.pickers[f] = steering.NewPicker(sv, steering.Family(f), start())
 		}
+		c.targets = newTargets(sv)
+		c.turn.Store(start() % uint64(max(len(c.targets), 1)))
 	}
 	z := s.zoneOf(sv.Name)
 	if z == nil {
@@ -193,7 +204,10 @@ func (s *snapshot) addService(sv steering.Service, old *snapshot, start func() u
 		}
 	}
 	s.services[sv.Name] = c
-	return s.addNode(sv.Name, &node{zone: z, kind: steered, service: c})
+	if err := s.addNode(sv.Name, &node{zone: z, kind: steered, service: c}); err != nil {
+		return err
+	}
+	return s.addNames(c, z)
 }
 
 // reuse returns the compiled service when it is exactly sv; s may be nil.
@@ -202,7 +216,7 @@ func (s *snapshot) reuse(sv steering.Service) *service {
 		return nil
 	}
 	c := s.services[sv.Name]
-	if c == nil || c.Policy != sv.Policy || c.Answers != sv.Answers || !slices.Equal(c.Endpoints, sv.Endpoints) {
+	if c == nil || c.Policy != sv.Policy || c.Answers != sv.Answers || c.PortName != sv.PortName || c.Protocol != sv.Protocol || !slices.Equal(c.Endpoints, sv.Endpoints) {
 		return nil
 	}
 	return c
