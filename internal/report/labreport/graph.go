@@ -12,8 +12,8 @@ import (
 
 // graphStyle gives an SVG of its own the colours that a page gives its pictures.
 const graphStyle = `<style>
-svg { --card: #ffffff; --ink: #1c2330; --soft: #5b6678; background: #f6f7f9; font-family: "Liberation Sans", Arial, sans-serif; }
-@media (prefers-color-scheme: dark) { svg { --card: #1a202a; --ink: #e7ebf2; --soft: #9aa6b8; background: #11151c; } }
+svg { --card: #ffffff; --ink: #1c2330; --soft: #5b6678; --line: #aab3c2; --grid: #aab3c2; --page: #f6f7f9; background: #f6f7f9; font-family: "Liberation Sans", Arial, sans-serif; }
+@media (prefers-color-scheme: dark) { svg { --card: #1a202a; --ink: #e7ebf2; --soft: #9aa6b8; --line: #4a566a; --grid: #4a566a; --page: #11151c; background: #11151c; } }
 </style>`
 
 // WriteGraph draws a topology as an SVG file: nodes by distance from the client, links with their delay, pods counted.
