@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 )
@@ -131,4 +133,18 @@ func TestHead(t *testing.T) {
 	if h.b.Len() != maxOutput {
 		t.Errorf("keeps %d bytes", h.b.Len())
 	}
+}
+
+func FuzzFirstLine(f *testing.F) {
+	for _, seed := range []string{"", "\n\n a \n b", "\x1b[31mred\r\n", "\xff\xfe", repeat("ü", 300), "\u202etrojan"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		h := new(head)
+		_, _ = h.Write(b)
+		line := h.firstLine()
+		if !utf8.ValidString(line) || len(line) > 205 || strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			t.Errorf("%q gives %q", b, line)
+		}
+	})
 }
