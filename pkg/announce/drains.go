@@ -33,8 +33,9 @@ type Drains struct {
 	path     string
 	services []Service
 	changed  chan struct{} // capacity 1
+	orders   sync.Mutex    // one request at a time; the disk is waited for under this one alone
 
-	mu        sync.Mutex // guards all below
+	mu        sync.Mutex // guards all below; never held while waiting for anything
 	requested map[string]time.Time
 	found     map[string]bool // services whose drain file exists
 	unclear   map[string]bool // services whose drain file cannot be looked for; told
@@ -132,9 +133,9 @@ func (d *Drains) request(drain bool, services []string) error {
 			services = append(services, s.Name)
 		}
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	next := maps.Clone(d.requested)
+	d.orders.Lock()
+	defer d.orders.Unlock()
+	next := maps.Clone(d.requested) // which only this function writes
 	for _, name := range services {
 		_, already := next[name]
 		switch {
@@ -150,7 +151,9 @@ func (d *Drains) request(drain bool, services []string) error {
 	if err := d.save(next); err != nil {
 		return fmt.Errorf("drains %s: cannot be kept, so nothing was changed: %w", d.path, err)
 	}
+	d.mu.Lock()
 	d.requested = next
+	d.mu.Unlock()
 	d.signal()
 	return nil
 }
