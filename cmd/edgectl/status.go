@@ -55,8 +55,9 @@ func formatted(format string) (func(io.Writer, siteapi.Status) error, error) {
 
 // table shows a status to people.
 func table(w io.Writer, s siteapi.Status) error {
-	fmt.Fprintf(w, "site %s, edgeagent %s\n\n", s.Site, s.Version)
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	var b strings.Builder
+	fmt.Fprintf(&b, "site %s, edgeagent %s\n\n", s.Site, s.Version)
+	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "SERVICE\tSTATE\tFOR\tVIPS\tREASON")
 	for _, one := range s.Services {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", one.Name, one.State, ago(one.Since), vips(one.VIPs), one.Reason)
@@ -71,7 +72,15 @@ func table(w io.Writer, s siteapi.Status) error {
 	for _, n := range s.Neighbors {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\n", n.Address, n.State, ago(n.Since), n.ASN, remark(n))
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for line := range strings.Lines(b.String()) { // the columns of empty lines are blanks
+		if _, err := fmt.Fprintln(w, strings.TrimRight(line, " \n")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func vips(l []siteapi.VIP) string {
