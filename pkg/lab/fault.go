@@ -38,6 +38,7 @@ func Faults() []Fault {
 		{Name: "link-down", Help: "the router's port to the host goes down", inject: uplinkDown, heal: uplinkUp},
 		{Name: "link-loss", Help: "the host's uplink drops everything, silently", inject: silence, heal: unsilence},
 		{Name: "host-down", Help: "the host loses its power", inject: powerOff, heal: powerOn},
+		{Name: "drain", Help: "planned maintenance: edgectl drain, then undrain", inject: drain, heal: undrain},
 	}
 }
 

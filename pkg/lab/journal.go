@@ -54,14 +54,16 @@ func (e entry) covers(addr netip.Addr) bool {
 	return slices.ContainsFunc(e.Prefixes, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
-// withdrawal finds the first decision after a moment to withdraw what covers addr, and when its UPDATE was written.
+// withdrawal finds the first decision after a moment to withdraw what covers addr, or to de-prefer it, and when its UPDATE
+// was written.
 // Zero: there is none, as when the agent itself is gone.
 func withdrawal(entries []entry, addr netip.Addr, after int64) (noticed, written int64) {
-	for i, e := range entries {
-		if e.Event != "decision" || e.Action != "withdraw" || e.MonoNs < after || !e.covers(addr) {
+	for _, e := range entries {
+		if e.Event != "decision" || e.Action != "withdraw" && e.Action != "deprefer" || e.MonoNs < after || !e.covers(addr) {
 			continue
 		}
-		for _, w := range entries[i:] {
+		// It stands after the first decision of its generation, but there may be more.
+		for _, w := range entries {
 			if w.Event == "written" && w.Generation >= e.Generation && w.WrittenNs >= after {
 				return e.NoticedNs, w.WrittenNs
 			}

@@ -1,0 +1,45 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"time"
+)
+
+// orderTimeout bounds one order to an agent, with its end.
+const orderTimeout = 30 * time.Second
+
+// drain is what an operator does before maintenance; it returns when the agent has taken the order.
+func drain(l *Lab, v victim) error { return v.edgectl(l, "drain") }
+
+// undrain lets the drain come to its end, in which the site is withdrawn, and takes it back.
+func undrain(l *Lab, v victim) error {
+	if err := v.edgectl(l, "drain", "--wait"); err != nil {
+		return err
+	}
+	return v.edgectl(l, "undrain")
+}
+
+// edgectl gives the site's agent an order.
+func (v victim) edgectl(l *Lab, order ...string) error {
+	agent, err := v.parts.player("agent", v.site)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), orderTimeout)
+	defer cancel()
+	cmd, err := l.Command(ctx, agent, append([]string{"edgectl"}, order...)...)
+	if err != nil {
+		return err
+	}
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := l.Spawn(agent, cmd); err != nil {
+		return fmt.Errorf("node %s: edgectl %s: %w", agent, order[0], err)
+	}
+	if err := cmd.Wait(); err != nil {
+		return fmt.Errorf("node %s: edgectl %s: %w: %s", agent, order[0], err, out.String())
+	}
+	return nil
+}
