@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/anyedge/anyedge/pkg/health"
 	"github.com/anyedge/anyedge/pkg/steering"
@@ -13,6 +14,12 @@ import (
 // maxAnswers is how many addresses one answer may hold: 16 AAAA records fit into the 1232 octets of an unfragmented
 // UDP answer.
 const maxAnswers = 16
+
+// The bounds of a capacity leave room for millicores and for bits a second.
+const (
+	minCapacity = 0.001
+	maxCapacity = 1e12
+)
 
 // ParseDNS reads edgedns' file; name stands in errors.
 func ParseDNS(name string, r io.Reader) (DNS, error) {
@@ -48,7 +55,7 @@ func steered(list item, zones zones) []DNSService {
 	var all []DNSService
 	names := make(places[string])
 	for _, it := range list.list("service") {
-		o := it.object([]string{"name", "policy", "answers", "endpoints"}, []string{"port_name", "protocol", "semantic", "kubernetes", "ttl"})
+		o := it.object([]string{"name", "policy", "answers", "endpoints", "port_name", "protocol"}, []string{"semantic", "kubernetes", "ttl"})
 		s := DNSService{Service: steering.Service{
 			Name:    o.need("name", "the name, such as api.edge.example.").domain("a name, such as api.edge.example."),
 			Policy:  policy(o.get("policy")),
@@ -56,27 +63,62 @@ func steered(list item, zones zones) []DNSService {
 		}}
 		names.once(o.get("name"), s.Name)
 		zones.place(o.get("name"), s.Name)
-		s.Endpoints, s.Checks = endpoints(o.need("endpoints", "the pods: [{address: ..., port: ...}]"))
+		s.PortName, s.Protocol = portName(o)
+		s.Endpoints, s.Checks = endpoints(o.need("endpoints", "the pods: [{address: ..., port: ...}]"), s.PortName != "")
 		all = append(all, s)
 	}
 	return all
 }
 
 func policy(it item) steering.Policy {
-	it.choice("rr", []string{"rr"}, []string{"closest", "capacity", "closest-capacity", "hash"})
-	return steering.RoundRobin
+	switch it.choice("rr", []string{"rr", "capacity", "hash"}, []string{"closest", "closest-capacity"}) {
+	case "capacity":
+		return steering.Capacity
+	case "hash":
+		return steering.Hash
+	default:
+		return steering.RoundRobin
+	}
 }
 
-func endpoints(list item) ([]steering.Endpoint, []EndpointCheck) {
+// portName reads what SRV records are asked by: _NAME._PROTOCOL.
+func portName(service object) (name, protocol string) {
+	if !service.has("port_name") {
+		if service.has("protocol") {
+			service.get("protocol").bad("is of a port that has no name: add port_name, or remove it")
+		}
+		return "", ""
+	}
+	it := service.get("port_name")
+	name = it.str("a port's name, such as http")
+	if name != "" && !isPortName(name) {
+		it.bad("must be a port's name of at most 15 small letters, digits and inner hyphens with a letter among them, such as http, not %q", name)
+		name = ""
+	}
+	return name, service.get("protocol").choice("tcp", []string{"tcp", "udp"}, nil)
+}
+
+// isPortName is RFC 6335 section 5.1 in small letters.
+func isPortName(s string) bool {
+	return len(s) <= 15 && only(s, "-") && strings.ToLower(s) == s && strings.Trim(s, "-") == s &&
+		!strings.Contains(s, "--") && strings.ContainsFunc(s, unicode.IsLetter)
+}
+
+// endpoints reads the pods of a service; needPorts: its SRV records tell their ports.
+func endpoints(list item, needPorts bool) ([]steering.Endpoint, []EndpointCheck) {
 	var all []steering.Endpoint
 	var checks []EndpointCheck
 	seen := make(places[netip.Addr])
 	for i, it := range list.list("endpoint") {
-		o := it.object([]string{"address", "port", "check"}, []string{"capacity", "instance", "weight"})
+		o := it.object([]string{"address", "port", "capacity", "check"}, []string{"instance", "weight"})
 		e := steering.Endpoint{
-			Address: o.need("address", "the pod's own address").routed("an IP address, such as 2001:db8:1::10"),
-			Port:    uint16(o.get("port").integer(0, 1, 65535)),
-			State:   steering.Up, // nothing says otherwise
+			Address:  o.need("address", "the pod's own address").routed("an IP address, such as 2001:db8:1::10"),
+			Port:     uint16(o.get("port").integer(0, 1, 65535)),
+			State:    steering.Up, // nothing says otherwise
+			Capacity: o.get("capacity").number(1, minCapacity, maxCapacity),
+		}
+		if needPorts {
+			o.need("port", "the port that SRV records tell, since the service has a port_name")
 		}
 		seen.once(o.get("address"), e.Address)
 		if o.has("check") {

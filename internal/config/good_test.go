@@ -184,14 +184,16 @@ func TestParseDNSSample(t *testing.T) {
 				{Name: "ns.edge.example.", Addresses: []netip.Addr{netip.MustParseAddr("2001:db8:53::53"), netip.MustParseAddr("192.0.2.53")}},
 				{Name: "ns.backup.example."},
 			},
+		}, {
+			Name: "10.1.10.in-addr.arpa.", TTL: 5 * time.Second, NS: []dnsserver.NS{{Name: "ns.edge.example."}},
 		}},
 		Services: []DNSService{{
 			Service: steering.Service{
-				Name: "api.edge.example.", Policy: steering.RoundRobin, Answers: 2,
+				Name: "api.edge.example.", Policy: steering.Capacity, Answers: 2, PortName: "http", Protocol: "tcp",
 				Endpoints: []steering.Endpoint{
-					{Address: first, Port: 8080},
-					{Address: second, Port: 8080},
-					{Address: netip.MustParseAddr("10.1.10.12"), State: steering.Up},
+					{Address: first, Port: 8080, Capacity: 100},
+					{Address: second, Port: 8080, Capacity: 50},
+					{Address: netip.MustParseAddr("10.1.10.12"), Port: 8080, State: steering.Up, Capacity: 1},
 				},
 			},
 			Checks: []EndpointCheck{

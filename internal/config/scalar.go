@@ -129,6 +129,22 @@ func (it item) integer(preset, least, most int64) int64 {
 	return n
 }
 
+// number reads a decimal number from least to most, with a fraction or without.
+func (it item) number(preset, least, most float64) float64 {
+	what := "a number from " + strconv.FormatFloat(least, 'f', -1, 64) + " to " + strconv.FormatFloat(most, 'f', -1, 64)
+	text, ok := it.text(what)
+	if !ok {
+		return preset
+	}
+	n, err := strconv.ParseFloat(text, 64)
+	// The comparison is false for what is no number.
+	if err != nil || it.node.Tag != "!!int" && it.node.Tag != "!!float" || !(least <= n && n <= most) {
+		it.bad("must be %s, not %q", what, text)
+		return preset
+	}
+	return n
+}
+
 // duration reads a duration from least to most.
 func (it item) duration(preset, least, most time.Duration) time.Duration {
 	what := "a duration from " + span(least) + " to " + span(most)
