@@ -31,7 +31,7 @@ var mayImport = map[string][]string{
 	"pkg/dnsserver":    {"pkg/steering"},
 	"pkg/lab":          {"pkg/probe", "pkg/bgp/router"},
 	"internal/config":  {"pkg/*"},
-	"internal/nettest": {}, "internal/debughttp": {},
+	"internal/nettest": {}, "internal/debughttp": {}, "internal/program": {},
 	"internal/manual": {}, "internal/sdnotify": {},
 	"internal/report": {"pkg/probe"}, "internal/report/labreport": {"internal/report", "pkg/lab"}, "internal/report/reporttest": {},
 	"cmd/edgeagent": {"*"}, "cmd/edgedns": {"*"}, "cmd/edgeprobe": {"*"}, "cmd/edgectl": {"*"}, "cmd/edgelab": {"*"},

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/anyedge/anyedge/internal/config"
+	"github.com/anyedge/anyedge/internal/program"
 	"github.com/anyedge/anyedge/internal/report/labreport"
 	"github.com/anyedge/anyedge/pkg/lab"
 )
@@ -223,7 +224,7 @@ func runCommand(labs *string) *cobra.Command {
 			if out == "" {
 				out = filepath.Join("out", filepath.Base(args[0]), e.Fault.Name)
 			}
-			e.Version = version()
+			e.Version = program.Version()
 			return inLab(*labs, args[0], attached, func(ctx context.Context, l *lab.Lab, progress io.Writer) error {
 				e.Progress = progress
 				return measure(ctx, l, e, out)

@@ -7,11 +7,11 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
 	"github.com/anyedge/anyedge/internal/manual"
+	"github.com/anyedge/anyedge/internal/program"
 	"github.com/anyedge/anyedge/pkg/lab"
 )
 
@@ -41,7 +41,7 @@ func command() *cobra.Command {
 			"  edgelab exec quickstart client -- edgeprobe run --target '[2001:db8:80::80]:7000'\n" +
 			"  edgelab down quickstart\n" +
 			"  edgelab run quickstart service-kill --runs 20 --probe-interval 1ms",
-		Version:       version(),
+		Version:       program.Version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
@@ -61,12 +61,3 @@ func insideCommand() *cobra.Command {
 }
 
 func logger() *slog.Logger { return slog.New(slog.NewTextHandler(os.Stderr, nil)) }
-
-// version is the module's version, or the commit that the program was built from.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	return info.Main.Version
-}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/anyedge/anyedge/internal/config"
+	"github.com/anyedge/anyedge/internal/program"
 	"github.com/anyedge/anyedge/pkg/bgp/router"
 	"github.com/anyedge/anyedge/pkg/lab"
 )
@@ -41,7 +42,7 @@ func nodeCommand() *cobra.Command {
 				if err := setup.Apply(ctx, logger()); err != nil {
 					return err
 				}
-				logger().Info("node is set up", "version", version(), "file", args[0])
+				logger().Info("node is set up", "version", program.Version(), "file", args[0])
 				return beside(ctx, more)
 			})
 		},
@@ -76,7 +77,7 @@ func routerCommand() *cobra.Command {
 				if err := setup.Apply(ctx, logger()); err != nil {
 					return err
 				}
-				logger().Info("node is set up", "version", version(), "file", args[0])
+				logger().Info("node is set up", "version", program.Version(), "file", args[0])
 				g, ctx := errgroup.WithContext(ctx)
 				g.Go(func() error { return r.Run(ctx) })
 				g.Go(func() error { return beside(ctx, more) })
