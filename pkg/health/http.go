@@ -3,12 +3,10 @@ package health
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -60,13 +58,11 @@ func (c HTTP) Warning() string {
 // Check makes one request and reads the answer.
 func (c HTTP) Check(ctx context.Context) error {
 	started := time.Now()
-	transport := c.transport()
-	defer transport.CloseIdleConnections()
 	request, err := c.request(ctx)
 	if err != nil {
 		return err
 	}
-	client := http.Client{Transport: transport, CheckRedirect: c.redirect}
+	client := http.Client{Transport: exchange{c}, CheckRedirect: c.redirect}
 	answer, err := client.Do(request)
 	if err != nil {
 		return explainHTTP(ctx, started, err)
@@ -76,22 +72,6 @@ func (c HTTP) Check(ctx context.Context) error {
 		return err
 	}
 	return c.judgeBody(ctx, started, answer.Body)
-}
-
-// transport makes each attempt a connection of its own: one that is kept would tell of the past, and a server that
-// takes no new connections would pass.
-func (c HTTP) transport() *http.Transport {
-	return &http.Transport{
-		DisableKeepAlives:  true,
-		DisableCompression: true,
-		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx, "tcp", c.Target) },
-		TLSClientConfig: &tls.Config{
-			ServerName:         c.ServerName,
-			RootCAs:            c.Roots,
-			InsecureSkipVerify: c.InsecureSkipVerify,
-		},
-		MaxResponseHeaderBytes: maxReply,
-	}
 }
 
 func (c HTTP) request(ctx context.Context) (*http.Request, error) {
@@ -188,6 +168,9 @@ func explainHTTP(ctx context.Context, started time.Time, err error) error {
 	}
 	if tlsErr := explainTLS(err); tlsErr != nil {
 		return tlsErr
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) && ctx.Err() == nil {
+		return errors.New("closed before the answer was complete")
 	}
 	return explain(ctx, started, err)
 }

@@ -101,12 +101,53 @@ func TestHTTPCheckWithoutAnswer(t *testing.T) {
 		t.Errorf("unused port: %q", got)
 	}
 	closes := tcpServer(t, func(net.Conn) {})
-	if err := (HTTP{Target: closes}).Check(t.Context()); err == nil {
-		t.Error("a server that closes passed")
+	for range 20 { // it may come before or after the request is written
+		if err := (HTTP{Target: closes}).Check(t.Context()); err == nil {
+			t.Error("a server that closes passed")
+		}
 	}
-	noise := tcpServer(t, func(c net.Conn) { _, _ = io.WriteString(c, "SSH-2.0-\x1b[31m\r\n\r\n") })
+	half := tcpServer(t, func(c net.Conn) {
+		hear(c)
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\n")
+	})
+	if got, want := text(HTTP{Target: half}.Check(t.Context())), "closed before the answer was complete"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	noise := tcpServer(t, func(c net.Conn) {
+		_, _ = io.WriteString(c, "SSH-2.0-\x1b[31m\r\n\r\n") // unasked
+		hear(c)
+	})
 	if got, want := text(HTTP{Target: noise}.Check(t.Context())), `malformed HTTP response "SSH-2.0-\x1b[31m"`; !strings.HasSuffix(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// hear reads a request, so that closing afterwards is no reset.
+func hear(c net.Conn) { _, _ = c.Read(make([]byte, 4096)) }
+
+func TestHTTPCheckPassesOverInterimAnswers(t *testing.T) {
+	target := tcpServer(t, func(c net.Conn) {
+		hear(c)
+		_, _ = io.WriteString(c, "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n")
+	})
+	if err := (HTTP{Target: target, Status: []StatusRange{{204, 204}}}).Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A head that never ends is not read without end.
+func TestHTTPCheckOfAnEndlessHead(t *testing.T) {
+	target := tcpServer(t, func(c net.Conn) {
+		hear(c)
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nX: ")
+		for {
+			if _, err := c.Write(make([]byte, 4096)); err != nil {
+				return
+			}
+		}
+	})
+	if err := (HTTP{Target: target}).Check(t.Context()); err == nil {
+		t.Error("passed")
 	}
 }
 
