@@ -32,7 +32,7 @@ func (o orders) Status() siteapi.Status {
 func serviceOf(s announce.Service, st announce.ServiceStatus, checked health.Status) siteapi.Service {
 	one := siteapi.Service{
 		Name: st.Service, State: st.State.String(), Since: st.Since, Reason: st.Reason, Drain: st.Drain,
-		Health: siteapi.Health{State: checked.State.String(), Since: checked.Since, Reason: checked.Reason},
+		Health: siteapi.Health{State: checked.State.String(), Since: checked.Since, Reason: checked.Reason, Degraded: checked.DegradedReason},
 	}
 	for _, v := range s.VIPs {
 		one.VIPs = append(one.VIPs, siteapi.VIP{Address: v.Address, Announce: v.Announce})

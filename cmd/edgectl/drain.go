@@ -40,7 +40,7 @@ func undrainCommand(o *options) *cobra.Command {
 			"file: a service drained by that stays drained while the file exists.",
 		example: "  edgectl undrain dns --wait",
 		give:    (*siteapi.Client).Undrain,
-		done:    func(s siteapi.Service) bool { return s.State == "up" && s.Drain == "" },
+		done:    func(s siteapi.Service) bool { return (s.State == "up" || s.State == "degraded") && s.Drain == "" },
 	}.command(o)
 }
 

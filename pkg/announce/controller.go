@@ -158,7 +158,7 @@ func (c *Controller) decide(stop bool) (decided []outcome, again time.Time) {
 		in := Input{
 			Now: now, Health: status[i], Drain: c.drains.wanted(s), Written: written, Stop: stop, Hurry: c.hurrying,
 		}
-		if c.memory[i].State != Up { // only what is to be announced asks for addresses
+		if c.memory[i].State.announcement() == Withdraw { // only what is to be announced asks for addresses
 			in.Address = c.keeper.blocked(s)
 		}
 		next, d, look := Decide(s, c.memory[i], in)

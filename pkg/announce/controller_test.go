@@ -317,8 +317,9 @@ anyedge_announce_decisions_total{action="announce",service="app"} 1
 anyedge_announce_decisions_total{action="deprefer",service="app"} 0
 anyedge_announce_decisions_total{action="none",service="app"} 1
 anyedge_announce_decisions_total{action="withdraw",service="app"} 0
-# HELP anyedge_announce_state 1 for the state that a service is in, 0 for the others. What is up is announced, what is draining de-preferred.
+# HELP anyedge_announce_state 1 for the state that a service is in, 0 for the others. What is up is announced, what is draining or degraded de-preferred.
 # TYPE anyedge_announce_state gauge
+anyedge_announce_state{service="app",state="degraded"} 0
 anyedge_announce_state{service="app",state="drained"} 0
 anyedge_announce_state{service="app",state="draining"} 0
 anyedge_announce_state{service="app",state="settling"} 0

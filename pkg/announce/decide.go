@@ -60,7 +60,12 @@ func Decide(s Service, m Memory, in Input) (Memory, Decision, time.Time) {
 // decideUp lets a service settle before it is announced. The time counts from when its health became up, so that a
 // failure too short to be seen here starts it anew. What is announced stays so: it works now.
 func decideUp(s Service, m Memory, in Input) (Memory, Decision, time.Time) {
-	if m.State == Up {
+	switch {
+	case m.State == Up && in.Health.Degraded:
+		return enter(m, Degraded, in.Now, degraded(in), in.Now)
+	case m.State == Degraded && !in.Health.Degraded:
+		return enter(m, Up, in.Now, "no longer degraded", in.Now)
+	case m.State == Up || m.State == Degraded:
 		return stay(m)
 	}
 	since := upSince(m, in)
@@ -74,10 +79,16 @@ func decideUp(s Service, m Memory, in Input) (Memory, Decision, time.Time) {
 		return m, d, due
 	case in.Address != nil:
 		return enter(m, Settling, since, fmt.Sprintf("up, but not announced: %v", in.Address), due)
+	case in.Health.Degraded:
+		return enter(m, Degraded, in.Now, degraded(in), due)
 	default:
 		return enter(m, Up, in.Now, fmt.Sprintf("up for %s: %s", in.Now.Sub(since).Round(time.Millisecond), in.Health.Reason), due)
 	}
 }
+
+// degraded says why a service that works is de-preferred. It is never withdrawn for that: other sites may depend on the
+// same, and would withdraw with it.
+func degraded(in Input) string { return "announced de-preferred: " + in.Health.DegradedReason }
 
 // upSince is since when a service that is up now counts as up. Health that does not say it counts from the first look.
 func upSince(m Memory, in Input) time.Time {
@@ -94,7 +105,7 @@ func decideDown(m Memory, in Input) (Memory, Decision, time.Time) {
 		return enter(m, Withdrawn, in.Now, "found down at the start, not announced: "+in.Health.Reason, noticed)
 	case Settling:
 		return enter(m, Withdrawn, in.Now, "down before it was announced: "+in.Health.Reason, noticed)
-	case Up:
+	case Up, Degraded:
 		return enter(m, Withdrawn, in.Now, in.Health.Reason, noticed)
 	default:
 		return stay(m)
@@ -112,16 +123,10 @@ func stay(m Memory) (Memory, Decision, time.Time) {
 }
 
 func action(from, to State) Action {
-	switch {
-	case from != Up && to == Up:
-		return Announce
-	case from == Up && to == Draining:
-		return Deprefer
-	case (from == Up || from == Draining) && to != Draining && to != Up:
-		return Withdraw
-	default:
+	if from.announcement() == to.announcement() {
 		return None
 	}
+	return to.announcement()
 }
 
 // notAfter returns t, or now when t is not known or lies ahead.

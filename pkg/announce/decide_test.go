@@ -197,7 +197,7 @@ func TestDecideStory(t *testing.T) {
 	}
 }
 
-func announced(m Memory) bool { return m.State == Up || m.State == Draining }
+func announced(m Memory) bool { return m.State.announcement() != Withdraw }
 
 // FuzzDecide checks what must hold whatever happens.
 func FuzzDecide(f *testing.F) {
@@ -219,18 +219,19 @@ func FuzzDecide(f *testing.F) {
 			if b&32 != 0 {
 				in.Drain = "drained"
 			}
+			in.Health.Degraded = b&4 != 0
 			in.Written, in.Hurry = b&64 != 0, b&128 != 0
 			if b&8 != 0 {
 				in.Address = errNoAddr
 			}
 			next, d, again := Decide(s, m, in)
 			switch {
-			case d.Action == Announce && m.State != Draining && (st != health.Up || in.Address != nil || in.Stop || now.Sub(upSince) < s.Settle):
+			case announced(next) && !announced(m) && (st != health.Up || in.Address != nil || in.Stop || now.Sub(upSince) < s.Settle):
 				t.Fatalf("announced: %+v", in)
-			case d.Action == Announce && m.State == Draining: // it was announced all the time
-			case d.Action == Announce != (m.State != Up && next.State == Up),
-				d.Action == Withdraw != (announced(m) && !announced(next)), d.Action == Deprefer != (m.State == Up && next.State == Draining):
+			case (d.Action == None) != (m.State.announcement() == next.State.announcement()), d.Action != None && d.Action != next.State.announcement():
 				t.Fatalf("%v does not lead from %v to %v", d.Action, m.State, next.State)
+			case st == health.Up && in.Drain == "" && !in.Stop && announced(next) && (next.State == Degraded) != in.Health.Degraded:
+				t.Fatalf("%v, degraded: %v", next.State, in.Health.Degraded)
 			case m.State == Stopping && next != m:
 				t.Fatal("left stopping")
 			case st == health.Down && announced(next):

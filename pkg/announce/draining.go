@@ -12,12 +12,13 @@ import (
 func decideDrain(s Service, m Memory, in Input) (Memory, Decision, time.Time) {
 	down := in.Health.State == health.Down
 	due := m.Since.Add(s.Drain) // of Draining
+	up := m.State == Up || m.State == Degraded
 	switch {
-	case m.State == Up && down:
+	case up && down:
 		return enter(m, Withdrawing, in.Now, in.Drain+", and it is down: "+in.Health.Reason, notAfter(in.Health.Noticed, in.Now))
-	case m.State == Up && s.Drain == 0:
+	case up && s.Drain == 0:
 		return enter(m, Withdrawing, in.Now, in.Drain, in.Now)
-	case m.State == Up:
+	case up:
 		m, d, _ := enter(m, Draining, in.Now, fmt.Sprintf("%s: announced de-preferred for %s", in.Drain, s.Drain), in.Now)
 		return m, d, in.Now.Add(s.Drain)
 	case m.State == Draining && down:
@@ -42,6 +43,8 @@ func decideUndrain(s Service, m Memory, in Input) (Memory, Decision, time.Time) 
 	switch {
 	case in.Health.State == health.Down:
 		return enter(m, Withdrawn, in.Now, "no longer drained, but down: "+in.Health.Reason, in.Now)
+	case m.State == Draining && in.Health.Degraded:
+		return enter(m, Degraded, in.Now, "no longer drained, "+degraded(in), in.Now)
 	case m.State == Draining:
 		return enter(m, Up, in.Now, "no longer drained", in.Now)
 	case in.Health.State == health.Up:
@@ -55,10 +58,11 @@ func decideUndrain(s Service, m Memory, in Input) (Memory, Decision, time.Time) 
 func decideStop(s Service, m Memory, in Input) (Memory, Decision, time.Time) {
 	const reason = "the agent stops"
 	due := m.Since.Add(s.Drain) // of Draining
+	up := m.State == Up || m.State == Degraded
 	switch {
-	case in.Health.State == health.Down && (m.State == Up || m.State == Draining):
+	case in.Health.State == health.Down && (up || m.State == Draining):
 		return enter(m, Stopping, in.Now, reason+", and it is down: "+in.Health.Reason, notAfter(in.Health.Noticed, in.Now))
-	case m.State == Up && s.Drain > 0 && !in.Hurry:
+	case up && s.Drain > 0 && !in.Hurry:
 		m, d, _ := enter(m, Draining, in.Now, fmt.Sprintf("%s: announced de-preferred for %s", reason, s.Drain), in.Now)
 		return m, d, in.Now.Add(s.Drain)
 	case m.State == Draining && in.Now.Before(due) && !in.Hurry:

@@ -86,8 +86,43 @@ func TestDecideDrain(t *testing.T) {
 			}
 		})
 	}
+	testDegraded(t, service)
 	m, d, _ := Decide(Service{}, Memory{State: Up}, drain(up))
 	if m.State != Withdrawing || d.Action != Withdraw {
 		t.Errorf("without a wait: %v, %v", m.State, d.Action)
+	}
+}
+
+// testDegraded: what a remote dependency does to a service.
+func testDegraded(t *testing.T, service Service) {
+	bad := func(s health.State) Input {
+		return Input{Now: at(20), Health: health.Status{State: s, Since: at(1), Degraded: true, DegradedReason: "dns: refused"}}
+	}
+	good := bad(health.Up)
+	good.Health.Degraded = false
+	drain, stop, undrained := bad(health.Up), bad(health.Up), bad(health.Up)
+	drain.Drain, stop.Stop = "drained by request", true
+	for _, tt := range []struct {
+		name   string
+		from   State
+		in     Input
+		to     State
+		action Action
+	}{
+		{"up", Up, bad(health.Up), Degraded, Deprefer},
+		{"settled", Settling, bad(health.Up), Degraded, Deprefer},
+		{"stays", Degraded, bad(health.Up), Degraded, None},
+		{"unknown", Degraded, bad(health.Unknown), Degraded, None},
+		{"better", Degraded, good, Up, Announce},
+		{"dies", Degraded, bad(health.Down), Withdrawn, Withdraw},
+		{"never withdrawn", Up, bad(health.Unknown), Up, None},
+		{"drained", Degraded, drain, Draining, None},
+		{"undrained", Draining, undrained, Degraded, None},
+		{"stopped", Degraded, stop, Draining, None},
+	} {
+		m, d, _ := Decide(service, Memory{State: tt.from, Since: at(1)}, tt.in)
+		if m.State != tt.to || d.Action != tt.action {
+			t.Errorf("%s: %s, %s (%s), want %s, %s", tt.name, m.State, d.Action, m.Reason, tt.to, tt.action)
+		}
 	}
 }

@@ -22,7 +22,7 @@ func newMetrics() *metrics {
 	}
 	return &metrics{
 		state: prometheus.NewGaugeVec(prometheus.GaugeOpts(opts("state",
-			"1 for the state that a service is in, 0 for the others. What is up is announced, what is draining de-preferred.")), []string{"service", "state"}),
+			"1 for the state that a service is in, 0 for the others. What is up is announced, what is draining or degraded de-preferred.")), []string{"service", "state"}),
 		announced: prometheus.NewGaugeVec(prometheus.GaugeOpts(opts("announced",
 			"1 while the BGP speaker is asked to announce the prefix: wanted state, does not guarantee that the routers converged.")),
 			[]string{"prefix"}),

@@ -3,7 +3,7 @@ package announce
 // State is where a service stands. The zero value is Starting.
 type State int
 
-// The states of a service. What is Up is announced, what is Draining is announced de-preferred, nothing else is.
+// The states of a service. What is Up is announced, what is Draining or Degraded is announced de-preferred, nothing else is.
 const (
 	Starting    State = iota // no verdict on its health yet
 	Settling                 // up, but not for long enough, or its address is not on the host yet
@@ -13,10 +13,11 @@ const (
 	Draining                 // to be withdrawn: announced de-preferred until the traffic has moved
 	Withdrawing              // drained and withdrawn, but not every router was told yet
 	Drained                  // withdrawn on request, and every router was told
+	Degraded                 // it works, but a remote dependency does not: announced de-preferred
 )
 
 // states are all of them, for metrics.
-var states = [...]State{Starting, Settling, Up, Withdrawn, Stopping, Draining, Withdrawing, Drained}
+var states = [...]State{Starting, Settling, Up, Withdrawn, Stopping, Draining, Withdrawing, Drained, Degraded}
 
 // String returns the name in lower case, as it stands in journal and metrics.
 func (s State) String() string {
@@ -37,8 +38,22 @@ func (s State) String() string {
 		return "withdrawing"
 	case Drained:
 		return "drained"
+	case Degraded:
+		return "degraded"
 	default:
 		return "invalid"
+	}
+}
+
+// announcement returns the action that leads to what s announces.
+func (s State) announcement() Action {
+	switch s {
+	case Up:
+		return Announce
+	case Draining, Degraded:
+		return Deprefer
+	default:
+		return Withdraw
 	}
 }
 

@@ -116,7 +116,7 @@ func (c *Controller) cancelOnHurry(cancel context.CancelFunc) (end func()) {
 func (c *Controller) longestDrain() time.Duration {
 	var longest time.Duration
 	for i, m := range c.memory {
-		if m.State == Up || m.State == Draining {
+		if m.State.announcement() != Withdraw {
 			longest = max(longest, c.services[i].Drain)
 		}
 	}

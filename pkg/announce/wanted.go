@@ -51,19 +51,19 @@ func (p *planned) add(service int, when When) {
 // wanted tells whether the prefix is to be announced, and if so whether de-preferred. One of the services that hold it up
 // must be Up for a plain announcement; when all VIPs must be served, all of them.
 func (p planned) wanted(services []Memory) (announced, depreferred bool) {
-	var up, draining int
+	var plain, worse int
 	for _, i := range p.services {
-		switch services[i].State {
-		case Up:
-			up++
-		case Draining:
-			draining++
+		switch services[i].State.announcement() {
+		case Announce:
+			plain++
+		case Deprefer:
+			worse++
 		}
 	}
 	if p.when == All {
-		return up+draining == len(p.services), draining > 0
+		return plain+worse == len(p.services), worse > 0
 	}
-	return up+draining > 0, up == 0
+	return plain+worse > 0, plain == 0
 }
 
 // wanted returns every advertisement that the states of the services ask for, sorted.

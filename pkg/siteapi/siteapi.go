@@ -51,6 +51,8 @@ type Health struct {
 	State  string    `json:"state"` // unknown, up, down
 	Since  time.Time `json:"since"`
 	Reason string    `json:"reason"`
+
+	Degraded string `json:"degraded,omitempty"` // which remote check is down; empty: none
 }
 
 // Check is one check now.
