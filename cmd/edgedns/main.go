@@ -14,6 +14,7 @@ import (
 
 	"github.com/anyedge/anyedge/internal/config"
 	"github.com/anyedge/anyedge/internal/manual"
+	"github.com/anyedge/anyedge/pkg/dnsserver"
 )
 
 func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
@@ -47,7 +48,7 @@ func command(stderr io.Writer) *cobra.Command {
 		Short: "Answer DNS queries with the addresses of this site's own pods",
 		Long: "edgedns is the authoritative DNS server of a site: it answers for the services of its configuration with the\n" +
 			"addresses of endpoints that work, over UDP and TCP, also at anycast addresses that are not on the host yet.\n" +
-			"SIGTERM ends it; a second one does not wait.",
+			"SIGHUP reads the configuration again; a bad one changes nothing. SIGTERM ends it; a second one does not wait.",
 		Example: "  edgedns --config /etc/anyedge/edgedns.yaml --check-config\n" +
 			"  edgedns --config /etc/anyedge/edgedns.yaml --log-format json",
 		Version:       version(),
@@ -81,22 +82,30 @@ func (o options) run(cmd *cobra.Command, stderr io.Writer) error {
 		return nil
 	}
 	log.Info("edgedns starts", "version", version(), "config", o.config, "site", cfg.Site)
-	ctx, release := onSignals(cmd.Context(), log)
+	ctx, hangups, release := onSignals(cmd.Context())
 	defer release()
-	if err := serve(ctx, cfg, log); err != nil {
+	if err := serve(ctx, o.config, cfg, log, hangups); err != nil {
 		return err
 	}
 	log.Info("stopped")
 	return nil
 }
 
+// load reads a configuration and refuses what could not be served.
 func load(path string) (config.DNS, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return config.DNS{}, err
 	}
 	defer f.Close()
-	return config.ParseDNS(path, f)
+	cfg, err := config.ParseDNS(path, f)
+	if err != nil {
+		return config.DNS{}, err
+	}
+	if err := dnsserver.Check((&source{cfg: cfg}).content(nil)); err != nil {
+		return config.DNS{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return cfg, nil
 }
 
 func newLogger(w io.Writer, format, level string) (*slog.Logger, error) {

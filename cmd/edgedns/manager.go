@@ -11,7 +11,7 @@ const stopLimit = 10 * time.Second
 // tellManager tells systemd that the server answers, that it is alive for as long as its parts answer, and that it stops.
 func (p *program) tellManager(ctx context.Context) {
 	p.told(p.manager.Ready("answering"))
-	p.told(p.manager.Watch(ctx, func() { p.monitor.Status() }))
+	p.told(p.manager.Watch(ctx, func() { p.monitor.Load().Status() }))
 	<-ctx.Done()
 	p.told(p.manager.Stopping("stopping", stopLimit))
 }

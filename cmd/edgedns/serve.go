@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"os"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -23,21 +24,24 @@ type program struct {
 	listeners *dnsserver.Listeners
 	metrics   net.Listener // nil: none
 	server    *dnsserver.Server
-	monitor   *health.Monitor
+	monitor   current
 	source    *source
+	path      string // of the configuration
+	hangups   <-chan os.Signal
+	reloads   reloads
 	registry  *prometheus.Registry
 }
 
-// serve opens everything, then answers until ctx is done.
-func serve(ctx context.Context, cfg config.DNS, log *slog.Logger) error {
+// serve opens everything, then answers until ctx is done. A hangup reads the configuration at path again.
+func serve(ctx context.Context, path string, cfg config.DNS, log *slog.Logger, hangups <-chan os.Signal) error {
 	p, err := open(cfg, log)
 	if err != nil {
 		return err
 	}
 	defer p.close()
+	p.path, p.hangups = path, hangups
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.server.Run(ctx) })
-	g.Go(func() error { return p.monitor.Run(ctx) })
 	g.Go(func() error { return p.follow(ctx) })
 	g.Go(func() error { p.tellManager(ctx); return nil })
 	if p.metrics != nil {
@@ -48,7 +52,7 @@ func serve(ctx context.Context, cfg config.DNS, log *slog.Logger) error {
 
 // open takes what the program needs from the machine, and nothing if it cannot have all.
 func open(cfg config.DNS, log *slog.Logger) (_ *program, err error) {
-	p := &program{log: log, source: &source{cfg: cfg}, registry: prometheus.NewRegistry()}
+	p := &program{log: log, source: &source{cfg: cfg}, reloads: newReloads(), registry: prometheus.NewRegistry()}
 	defer func() {
 		if err != nil {
 			p.close()
@@ -68,10 +72,10 @@ func open(cfg config.DNS, log *slog.Logger) (_ *program, err error) {
 	if p.server, err = dnsserver.New(dnsserver.Config{Site: cfg.Site, Listeners: p.listeners, Log: log}); err != nil {
 		return nil, err
 	}
-	p.monitor = health.NewMonitor(log, checks(cfg.Services)...)
-	p.registry.MustRegister(p.server, p.monitor,
+	p.monitor.Store(health.NewMonitor(log, checks(cfg.Services)...))
+	p.registry.MustRegister(p.server, &p.monitor, p.reloads.success, p.reloads.last,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return p, p.server.Set(p.source.content(p.monitor.Status()))
+	return p, p.server.Set(p.source.content(p.monitor.Load().Status()))
 }
 
 // close closes what is open; what ran has closed its own already.
@@ -85,16 +89,26 @@ func (p *program) close() {
 	_ = p.manager.Close()
 }
 
-// follow gives the server new content whenever the checks tell something new.
+// follow runs the checks, and gives the server new content whenever they tell something new or the configuration does.
 func (p *program) follow(ctx context.Context) error {
+	w := p.watch(ctx)
+	defer func() { w.stop() }()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-p.monitor.Changed():
-			if err := p.server.Set(p.source.content(p.monitor.Status())); err != nil {
-				p.log.Error("new content is refused, the old one stays", "err", err)
-			}
+		case <-w.ended:
+			return w.err
+		case <-p.monitor.Load().Changed():
+			p.update()
+		case <-p.hangups:
+			w = p.reload(ctx, w)
 		}
+	}
+}
+
+func (p *program) update() {
+	if err := p.server.Set(p.source.content(p.monitor.Load().Status())); err != nil {
+		p.log.Error("new content is refused, the old one stays", "err", err)
 	}
 }

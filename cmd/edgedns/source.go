@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/anyedge/anyedge/internal/config"
@@ -16,15 +15,17 @@ type source struct {
 	synced bool // once true it stays: an endpoint that is in doubt later does not make the rest so
 }
 
-// checkName is what the monitor calls one endpoint of a service.
-func checkName(service string, endpoint int) string { return fmt.Sprintf("%s/%d", service, endpoint) }
+// checkName is what the monitor calls one endpoint of a service; it stays when others come and go.
+func checkName(s config.DNSService, endpoint int) string {
+	return s.Name + "/" + s.Endpoints[endpoint].Address.String()
+}
 
 // checks makes a health service of every endpoint that has a check.
 func checks(services []config.DNSService) []health.Service {
 	var all []health.Service
 	for _, s := range services {
 		for _, c := range s.Checks {
-			all = append(all, health.Service{Name: checkName(s.Name, c.Index), Checks: []health.Check{c.Check}})
+			all = append(all, health.Service{Name: checkName(s, c.Index), Checks: []health.Check{c.Check}})
 		}
 	}
 	return all
@@ -48,7 +49,7 @@ func withStates(s config.DNSService, states map[string]health.State) steering.Se
 	joined := s.Service
 	joined.Endpoints = slices.Clone(s.Endpoints)
 	for _, c := range s.Checks {
-		joined.Endpoints[c.Index].State = stateOf(states[checkName(s.Name, c.Index)])
+		joined.Endpoints[c.Index].State = stateOf(states[checkName(s, c.Index)])
 	}
 	return joined
 }

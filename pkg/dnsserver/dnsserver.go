@@ -67,6 +67,12 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
+// Check returns the error that Set would refuse c with, if any.
+func Check(c Content) error {
+	_, err := compile("", c, nil, time.Now(), rand.Uint64)
+	return err
+}
+
 // Set replaces all content at once: every query sees either the old or the new one, and none waits. Services that did
 // not change keep their turn. An error leaves the old content in place. Safe for concurrent use.
 func (s *Server) Set(c Content) error {
