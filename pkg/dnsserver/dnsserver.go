@@ -48,10 +48,13 @@ type Server struct {
 	log     *slog.Logger
 	sockets *Listeners
 	slots   chan struct{} // one for each TCP connection
+	crowd   crowd
 	metrics *metrics
 	current atomic.Pointer[snapshot]
 	mu      sync.Mutex // writers of current
 	odd     sync.Once  // the first query that made us panic is logged
+
+	failures int // of reading a UDP socket, in a row, that end Run
 }
 
 // New makes a server; it starts nothing.
@@ -62,7 +65,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{site: cfg.Site, log: cfg.Log, sockets: cfg.Listeners, slots: make(chan struct{}, maxConns)}
+	s := &Server{site: cfg.Site, log: cfg.Log, sockets: cfg.Listeners, slots: make(chan struct{}, maxConns), failures: maxFailures}
 	s.metrics = newMetrics(s)
 	return s, nil
 }

@@ -33,6 +33,7 @@ type metrics struct {
 	duration    prometheus.Histogram
 	writeErrors prometheus.Counter
 	connections prometheus.Gauge
+	refused     prometheus.Counter
 	collectors  []prometheus.Collector
 }
 
@@ -48,8 +49,11 @@ func newMetrics(s *Server) *metrics {
 		connections: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "anyedge_dns_tcp_connections", Help: "Open TCP connections.",
 		}),
+		refused: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "anyedge_dns_tcp_refused_connections_total", Help: "Connections closed at once because their client had as many as one may.",
+		}),
 	}
-	m.collectors = []prometheus.Collector{m.duration, m.writeErrors, m.connections}
+	m.collectors = []prometheus.Collector{m.duration, m.writeErrors, m.connections, m.refused}
 	m.makeRequests()
 	m.makeResponses()
 	m.makeDrops()

@@ -12,8 +12,9 @@ import (
 // longAgo is a deadline that has passed: it ends a read that waits.
 var longAgo = time.Unix(1, 0)
 
-// Run answers until ctx is done; it then finishes what it has read, closes the sockets, and returns nil. It may be
-// called once, after the first Set.
+// Run answers until ctx is done; it then finishes what it has read, closes the sockets, and returns nil. A UDP
+// socket that cannot be read for ten seconds is an error; what TCP cannot accept is not, since it may pass, and UDP goes
+// on. Run may be called once, after the first Set.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.sockets.Close()
 	if s.current.Load() == nil {

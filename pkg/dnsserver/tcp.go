@@ -38,9 +38,17 @@ func (s *Server) serveTCP(ctx context.Context, l *net.TCPListener) error {
 			}
 			continue
 		}
+		client := c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr()
+		if !s.crowd.enter(client) {
+			s.metrics.refused.Inc()
+			_ = c.Close()
+			<-s.slots
+			continue
+		}
 		conns.Go(func() {
 			defer func() { <-s.slots }()
-			s.serveConn(ctx, c)
+			defer s.crowd.leave(client)
+			s.serveConn(ctx, c, client)
 		})
 	}
 	return nil
@@ -57,12 +65,11 @@ func (s *Server) takeSlot(ctx context.Context) bool {
 }
 
 // serveConn answers the queries of one connection in their order until the client, a timeout or ctx ends it.
-func (s *Server) serveConn(ctx context.Context, c *net.TCPConn) {
+func (s *Server) serveConn(ctx context.Context, c *net.TCPConn, client netip.Addr) {
 	defer c.Close()
 	defer context.AfterFunc(ctx, func() { _ = c.SetReadDeadline(longAgo) })()
 	s.metrics.connections.Inc()
 	defer s.metrics.connections.Dec()
-	client := c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr()
 	in := bufio.NewReader(c)
 	for {
 		query, err := readQuery(ctx, c, in, s.patience())

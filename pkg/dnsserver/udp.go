@@ -2,11 +2,16 @@ package dnsserver
 
 import (
 	"context"
+	"fmt"
 	"net"
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
 )
+
+// maxFailures in a row, with a pause after each, take ten seconds: what lasts longer does not pass by itself. A server that
+// went on would be deaf and look alive; one that ends is started again, with new sockets.
+const maxFailures = 200
 
 const (
 	maxDatagram = 65535
@@ -17,13 +22,19 @@ const (
 func (s *Server) serveUDP(ctx context.Context, sock *udpSocket) error {
 	defer context.AfterFunc(ctx, func() { _ = sock.SetReadDeadline(longAgo) })()
 	in, out, control := make([]byte, maxDatagram), make([]byte, maxDatagram), make([]byte, controlSize)
+	failed := 0
 	for {
 		n, nc, _, from, err := sock.ReadMsgUDPAddrPort(in, control)
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
-			s.log.Warn("cannot read queries", "address", sock.LocalAddr(), "err", err)
+			if failed++; failed == 1 {
+				s.log.Warn("cannot read queries", "address", sock.LocalAddr(), "err", err)
+			}
+			if failed >= s.failures {
+				return fmt.Errorf("listen %s: cannot read queries: %w", sock.LocalAddr(), err)
+			}
 			if !pause(ctx) {
 				return nil
 			}
@@ -33,6 +44,7 @@ func (s *Server) serveUDP(ctx context.Context, sock *udpSocket) error {
 			s.metrics.drop(noPort)
 			continue
 		}
+		failed = 0
 		reply := s.handle(out, in[:n], udp, from.Addr())
 		if reply == nil {
 			continue

@@ -1,0 +1,52 @@
+package dnsserver
+
+import (
+	"net/netip"
+	"sync"
+)
+
+// maxPerClient is how many TCP connections one client may have: 16 greedy ones still leave none out.
+const maxPerClient = 64
+
+// A crowd counts the connections of each client, so that none takes all of them. Its zero value is empty; safe for
+// concurrent use.
+type crowd struct {
+	mu    sync.Mutex
+	count map[netip.Prefix]int // by network; only those with a connection
+}
+
+// network64 is what one client may be: it has a whole IPv6 /64 to connect from (RFC 4291 section 2.5.4).
+func network64(a netip.Addr) netip.Prefix {
+	a = a.Unmap().WithZone("")
+	bits := 64
+	if a.Is4() {
+		bits = 32
+	}
+	p, _ := a.Prefix(bits)
+	return p
+}
+
+// enter counts one connection more; false: the client has its share, and nothing was counted.
+func (c *crowd) enter(a netip.Addr) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := network64(a)
+	if c.count[n] >= maxPerClient {
+		return false
+	}
+	if c.count == nil {
+		c.count = make(map[netip.Prefix]int)
+	}
+	c.count[n]++
+	return true
+}
+
+// leave undoes enter.
+func (c *crowd) leave(a netip.Addr) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := network64(a)
+	if c.count[n]--; c.count[n] <= 0 {
+		delete(c.count, n)
+	}
+}
