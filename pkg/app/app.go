@@ -106,11 +106,15 @@ func (a *App) serve(ctx context.Context, l net.Listener) error {
 		a.stop(ctx, server)
 	})
 	err := server.Serve(l)
-	if cancel() { // ctx is not done: the listener broke
+	switch {
+	case !cancel():
+		<-stopped // what is under way ends first
+	case ctx.Err() != nil: // the listener was closed sooner than the function above was called
+		a.stop(ctx, server)
+	default:
 		_ = server.Close()
 		return fmt.Errorf("http %s: %w", l.Addr(), err)
 	}
-	<-stopped // what is under way ends first
 	return nil
 }
 
