@@ -14,6 +14,7 @@ import (
 
 	"github.com/anyedge/anyedge/internal/config"
 	"github.com/anyedge/anyedge/internal/debughttp"
+	"github.com/anyedge/anyedge/internal/program"
 	"github.com/anyedge/anyedge/internal/sdnotify"
 	"github.com/anyedge/anyedge/pkg/announce"
 	"github.com/anyedge/anyedge/pkg/bgp"
@@ -53,7 +54,7 @@ func serve(ctx context.Context, hurry <-chan struct{}, cfg config.Agent, log *sl
 	defer a.close()
 	endJournal := inBackground(a.journal.Run)
 	defer endJournal()
-	a.journal.Started(version())
+	a.journal.Started(program.Version())
 	err = a.run(ctx, hurry)
 	err = errors.Join(err, a.removeAddresses())
 	a.journal.Stopped()

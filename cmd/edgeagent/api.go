@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/anyedge/anyedge/internal/program"
 	"github.com/anyedge/anyedge/pkg/announce"
 	"github.com/anyedge/anyedge/pkg/health"
 	"github.com/anyedge/anyedge/pkg/siteapi"
@@ -15,7 +16,7 @@ type orders struct{ *agent }
 
 // Status joins what the components tell.
 func (o orders) Status() siteapi.Status {
-	s := siteapi.Status{Site: o.cfg.Site, Version: version()}
+	s := siteapi.Status{Site: o.cfg.Site, Version: program.Version()}
 	checked := o.monitor.Status()
 	for i, st := range o.controller.Status() {
 		s.Services = append(s.Services, serviceOf(o.cfg.Services[i].Announce, st, checked[i]))

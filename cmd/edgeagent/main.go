@@ -3,16 +3,15 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
-	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/anyedge/anyedge/internal/config"
 	"github.com/anyedge/anyedge/internal/manual"
+	"github.com/anyedge/anyedge/internal/program"
 	"github.com/anyedge/anyedge/pkg/bgp"
 )
 
@@ -46,7 +45,7 @@ func command() *cobra.Command {
 			"no address behind; a second one does not wait. What it decides is in its journal, its log and its metrics.",
 		Example: "  edgeagent --config /etc/anyedge/agent.yaml --check-config\n" +
 			"  edgeagent --config /etc/anyedge/agent.yaml --log-format json",
-		Version:       version(),
+		Version:       program.Version(),
 		Args:          cobra.NoArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -65,7 +64,7 @@ func (o options) run(cmd *cobra.Command) error {
 		return fmt.Errorf("which configuration? --config FILE is needed")
 	}
 	sink := newLogSink(os.Stderr)
-	log, err := newLogger(sink, o.logFormat, o.logLevel)
+	log, err := program.Logger(sink, o.logFormat, o.logLevel)
 	if err != nil {
 		return err
 	}
@@ -80,7 +79,7 @@ func (o options) run(cmd *cobra.Command) error {
 	ctx, hurry, release := onSignals(cmd.Context(), log)
 	defer release()
 	defer sink.start()()
-	log.Info("edgeagent starts", "version", version(), "config", o.config, "site", cfg.Site)
+	log.Info("edgeagent starts", "version", program.Version(), "config", o.config, "site", cfg.Site)
 	return serve(ctx, hurry, cfg, log)
 }
 
@@ -99,30 +98,4 @@ func load(path string) (config.Agent, error) {
 		return config.Agent{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return cfg, nil
-}
-
-func newLogger(w io.Writer, format, level string) (*slog.Logger, error) {
-	var o slog.HandlerOptions
-	var l slog.Level
-	if err := l.UnmarshalText([]byte(level)); err != nil {
-		return nil, fmt.Errorf("--log-level %s: must be debug, info, warn or error", level)
-	}
-	o.Level = l
-	switch format {
-	case "text":
-		return slog.New(slog.NewTextHandler(w, &o)), nil
-	case "json":
-		return slog.New(slog.NewJSONHandler(w, &o)), nil
-	default:
-		return nil, fmt.Errorf("--log-format %s: must be text or json", format)
-	}
-}
-
-// version is the module's version, or the commit that the program was built from.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	return info.Main.Version
 }

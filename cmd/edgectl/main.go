@@ -8,12 +8,12 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
 	"github.com/anyedge/anyedge/internal/manual"
+	"github.com/anyedge/anyedge/internal/program"
 	"github.com/anyedge/anyedge/pkg/siteapi"
 )
 
@@ -53,20 +53,11 @@ func command() *cobra.Command {
 			"  edgectl drain dns --wait\n" +
 			"  edgectl undrain dns --wait\n" +
 			"  edgectl status -o json | jq -r '.services[] | select(.state != \"up\") | .name + \": \" + .reason'",
-		Version:       version(),
+		Version:       program.Version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
 	root.PersistentFlags().StringVar(&o.socket, "socket", siteapi.DefaultSocket, "the agent's `SOCKET`")
 	root.AddCommand(statusCommand(&o), watchCommand(&o), drainCommand(&o), undrainCommand(&o))
 	return manual.Add(root)
-}
-
-// version is the module's version, or the commit that the program was built from.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	return info.Main.Version
 }
