@@ -60,7 +60,9 @@ func (p *program) watch(ctx context.Context) *watch {
 	w, m := &watch{cancel: cancel, ended: make(chan struct{})}, p.monitor.Load()
 	go func() {
 		defer close(w.ended)
-		w.err = m.Run(ctx)
+		if w.err = m.Run(ctx); w.err == nil {
+			<-ctx.Done() // a monitor without checks has nothing to wait for
+		}
 	}()
 	return w
 }

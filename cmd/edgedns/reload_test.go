@@ -117,6 +117,22 @@ func TestReloadRefused(t *testing.T) {
 	}
 }
 
+// Files without any check come and go as others do.
+func TestReloadWithoutChecks(t *testing.T) {
+	plain := strings.ReplaceAll(testConfig, ", check: {type: tcp, interval: 20ms, rise: 1, fall: 1}", "")
+	path := configFile(t, plain)
+	lines := startFile(t, path)
+	pod(t, "127.0.0.2:7001")
+	for range 2 {
+		reload(t, path, testConfig, lines, taken)
+		eventually(t, "api.edge.example.", dns.TypeA, "NOERROR 127.0.0.2/5")
+		reload(t, path, plain, lines, taken)
+		if got := ask(t, "api.edge.example.", dns.TypeA); got != both {
+			t.Errorf("without checks: %q, want %q", got, both)
+		}
+	}
+}
+
 // A check that is edited has not told anything yet: its endpoint waits for it.
 func TestReloadEditedCheck(t *testing.T) {
 	path := configFile(t, testConfig)
