@@ -1,6 +1,7 @@
 package dnsserver
 
 import (
+	"fmt"
 	"math"
 	"net/netip"
 	"slices"
@@ -51,6 +52,20 @@ func (s *snapshot) find(name string) *node {
 		return nil
 	}
 	return &node{zone: above.zone, kind: pod, addresses: []netip.Addr{a}}
+}
+
+// checkPods refuses a name that is also that of a pod: SRV and PTR records would lead astray.
+func (s *snapshot) checkPods() error {
+	for name := range s.nodes {
+		above := s.nodes[parent(name)]
+		if above == nil || above.kind != steered || !strings.HasPrefix(name, podPrefix) {
+			continue
+		}
+		if a, ok := podAddress(strings.TrimSuffix(strings.TrimSuffix(name, parent(name)), ".")); ok && above.service.has(a) {
+			return fmt.Errorf("%s is the name of endpoint %s of service %s: rename it", name, a, above.service.Name)
+		}
+	}
+	return nil
 }
 
 func (s *service) has(a netip.Addr) bool {

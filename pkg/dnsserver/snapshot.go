@@ -110,6 +110,9 @@ func compile(site string, c Content, old *snapshot, now time.Time, start func() 
 			return nil, fmt.Errorf("service %s: %w", sv.Name, err)
 		}
 	}
+	if err := s.checkPods(); err != nil {
+		return nil, err
+	}
 	s.addEmpty()
 	return s, nil
 }

@@ -39,6 +39,14 @@ func TestContentIsRefused(t *testing.T) {
 			Content{Zones: []Zone{zone("example.", ns)}, Services: []steering.Service{testService("a.example.", 1), testService("a.example.", 1)}},
 		},
 		{
+			"service is a pod", "ip-10-0-0-1.a.example. is the name of endpoint 10.0.0.1 of service a.example.: rename it",
+			Content{Zones: []Zone{zone("example.", ns)}, Services: []steering.Service{testService("ip-10-0-0-1.a.example.", 1), testService("a.example.", 1, "10.0.0.1 up")}},
+		},
+		{
+			"SRV name too long", "is not a lower-case, fully qualified domain name",
+			Content{Zones: []Zone{zone("example.", ns)}, Services: []steering.Service{withPort(testService(strings.Repeat("a", 48)+"."+strings.Repeat(strings.Repeat("a", 63)+".", 3)+"example.", 1, "10.0.0.1 up"))}},
+		},
+		{
 			"zone without room for its mailbox", "is too long: no room for the SOA record's mailbox: ",
 			Content{Zones: []Zone{zone(strings.Repeat(strings.Repeat("a", 60)+".", 4), NS{Name: "ns.example."})}},
 		},
@@ -59,6 +67,11 @@ func TestContentIsRefused(t *testing.T) {
 			}
 		})
 	}
+}
+
+func withPort(s steering.Service) steering.Service {
+	s.PortName = "http"
+	return s
 }
 
 func TestRootZone(t *testing.T) {
