@@ -5,15 +5,14 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
-	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/anyedge/anyedge/internal/config"
 	"github.com/anyedge/anyedge/internal/manual"
+	"github.com/anyedge/anyedge/internal/program"
 	"github.com/anyedge/anyedge/pkg/dnsserver"
 )
 
@@ -51,7 +50,7 @@ func command(stderr io.Writer) *cobra.Command {
 			"SIGHUP reads the configuration again; a bad one changes nothing. SIGTERM ends it; a second one does not wait.",
 		Example: "  edgedns --config /etc/anyedge/edgedns.yaml --check-config\n" +
 			"  edgedns --config /etc/anyedge/edgedns.yaml --log-format json",
-		Version:       version(),
+		Version:       program.Version(),
 		Args:          cobra.NoArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -69,7 +68,7 @@ func (o options) run(cmd *cobra.Command, stderr io.Writer) error {
 	if o.config == "" {
 		return fmt.Errorf("which configuration? --config FILE is needed")
 	}
-	log, err := newLogger(stderr, o.logFormat, o.logLevel)
+	log, err := program.Logger(stderr, o.logFormat, o.logLevel)
 	if err != nil {
 		return err
 	}
@@ -81,7 +80,7 @@ func (o options) run(cmd *cobra.Command, stderr io.Writer) error {
 		fmt.Fprintln(cmd.OutOrStdout(), o.config+": ok")
 		return nil
 	}
-	log.Info("edgedns starts", "version", version(), "config", o.config, "site", cfg.Site)
+	log.Info("edgedns starts", "version", program.Version(), "config", o.config, "site", cfg.Site)
 	ctx, hangups, release := onSignals(cmd.Context())
 	defer release()
 	if err := serve(ctx, o.config, cfg, log, hangups); err != nil {
@@ -106,29 +105,4 @@ func load(path string) (config.DNS, error) {
 		return config.DNS{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return cfg, nil
-}
-
-func newLogger(w io.Writer, format, level string) (*slog.Logger, error) {
-	var l slog.Level
-	if err := l.UnmarshalText([]byte(level)); err != nil {
-		return nil, fmt.Errorf("--log-level %s: must be debug, info, warn or error", level)
-	}
-	opts := &slog.HandlerOptions{Level: l}
-	switch format {
-	case "text":
-		return slog.New(slog.NewTextHandler(w, opts)), nil
-	case "json":
-		return slog.New(slog.NewJSONHandler(w, opts)), nil
-	default:
-		return nil, fmt.Errorf("--log-format %s: must be text or json", format)
-	}
-}
-
-// version is the module's version, or the commit that the program was built from.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	return info.Main.Version
 }

@@ -9,7 +9,7 @@ import (
 const stopLimit = 10 * time.Second
 
 // tellManager tells systemd that the server answers, that it is alive for as long as its parts answer, and that it stops.
-func (p *program) tellManager(ctx context.Context) {
+func (p *daemon) tellManager(ctx context.Context) {
 	p.told(p.manager.Ready("answering"))
 	p.told(p.manager.Watch(ctx, func() { p.monitor.Load().Status() }))
 	<-ctx.Done()
@@ -17,7 +17,7 @@ func (p *program) tellManager(ctx context.Context) {
 }
 
 // told logs what did not get through: nobody is to lose answers because systemd does not listen.
-func (p *program) told(err error) {
+func (p *daemon) told(err error) {
 	if err != nil {
 		p.log.Warn("the service manager did not hear", "err", err)
 	}

@@ -55,7 +55,7 @@ type watch struct {
 }
 
 // watch runs the current monitor.
-func (p *program) watch(ctx context.Context) *watch {
+func (p *daemon) watch(ctx context.Context) *watch {
 	ctx, cancel := context.WithCancel(ctx)
 	w, m := &watch{cancel: cancel, ended: make(chan struct{})}, p.monitor.Load()
 	go func() {
@@ -74,7 +74,7 @@ func (w *watch) stop() {
 
 // reload puts the file in force as it is now, all of it or nothing, and returns what watches from then on. Answers go on
 // meanwhile. What is known of checks that stay the same is kept: nobody waits for a verdict that was there already.
-func (p *program) reload(ctx context.Context, w *watch) *watch {
+func (p *daemon) reload(ctx context.Context, w *watch) *watch {
 	cfg, err := load(p.path)
 	if err == nil {
 		err = needsRestart(p.source.cfg, cfg)

@@ -17,8 +17,8 @@ import (
 	"github.com/anyedge/anyedge/pkg/health"
 )
 
-// program is everything that runs, opened and not started.
-type program struct {
+// daemon is everything that runs, opened and not started.
+type daemon struct {
 	log       *slog.Logger
 	manager   *sdnotify.Notifier // nil: none
 	listeners *dnsserver.Listeners
@@ -51,8 +51,8 @@ func serve(ctx context.Context, path string, cfg config.DNS, log *slog.Logger, h
 }
 
 // open takes what the program needs from the machine, and nothing if it cannot have all.
-func open(cfg config.DNS, log *slog.Logger) (_ *program, err error) {
-	p := &program{log: log, source: &source{cfg: cfg}, reloads: newReloads(), registry: prometheus.NewRegistry()}
+func open(cfg config.DNS, log *slog.Logger) (_ *daemon, err error) {
+	p := &daemon{log: log, source: &source{cfg: cfg}, reloads: newReloads(), registry: prometheus.NewRegistry()}
 	defer func() {
 		if err != nil {
 			p.close()
@@ -79,7 +79,7 @@ func open(cfg config.DNS, log *slog.Logger) (_ *program, err error) {
 }
 
 // close closes what is open; what ran has closed its own already.
-func (p *program) close() {
+func (p *daemon) close() {
 	if p.listeners != nil {
 		p.listeners.Close()
 	}
@@ -90,7 +90,7 @@ func (p *program) close() {
 }
 
 // follow runs the checks, and gives the server new content whenever they tell something new or the configuration does.
-func (p *program) follow(ctx context.Context) error {
+func (p *daemon) follow(ctx context.Context) error {
 	w := p.watch(ctx)
 	defer func() { w.stop() }()
 	for {
@@ -107,7 +107,7 @@ func (p *program) follow(ctx context.Context) error {
 	}
 }
 
-func (p *program) update() {
+func (p *daemon) update() {
 	if err := p.server.Set(p.source.content(p.monitor.Load().Status())); err != nil {
 		p.log.Error("new content is refused, the old one stays", "err", err)
 	}

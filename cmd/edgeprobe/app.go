@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
 
+	"github.com/anyedge/anyedge/internal/program"
 	"github.com/anyedge/anyedge/pkg/app"
 )
 
@@ -53,7 +54,7 @@ On SIGTERM or Ctrl-C it takes no further requests and lets those under way finis
 }
 
 func runApp(cmd *cobra.Command, f appFlags) error {
-	log, err := newLogger(cmd.ErrOrStderr(), f.logFormat, f.logLevel)
+	log, err := program.Logger(cmd.ErrOrStderr(), f.logFormat, f.logLevel)
 	if err != nil {
 		return err
 	}
@@ -76,6 +77,6 @@ func runApp(cmd *cobra.Command, f appFlags) error {
 			return err
 		}
 	}
-	log.Info("edgeprobe app", "version", version(), "name", f.site, "listen", addrs)
+	log.Info("edgeprobe app", "version", program.Version(), "name", f.site, "listen", addrs)
 	return a.Run(cmd.Context())
 }

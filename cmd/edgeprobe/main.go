@@ -7,12 +7,12 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
 	"github.com/anyedge/anyedge/internal/manual"
+	"github.com/anyedge/anyedge/internal/program"
 )
 
 func main() {
@@ -36,7 +36,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:           "edgeprobe",
 		Short:         "Measure an anycast service: who answers, what is lost, how long repair takes",
-		Version:       version(),
+		Version:       program.Version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.NoArgs, // an unknown command is an error
@@ -46,13 +46,4 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	cmd.SetErr(stderr)
 	cmd.AddCommand(newRespond(), newProbe(), newQuery(), newApp(), newDNS(), newHTTP())
 	return manual.Add(cmd)
-}
-
-// version is that of the module, or the commit it was built from.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
-		return "unknown"
-	}
-	return info.Main.Version
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/anyedge/anyedge/internal/program"
 	"github.com/anyedge/anyedge/internal/report"
 	"github.com/anyedge/anyedge/pkg/probe"
 )
@@ -149,7 +150,7 @@ func writePage(r probe.Report, page io.Writer, f probeFlags) error {
 	if f.source != "" {
 		command += " --source " + f.source
 	}
-	return report.Probe(page, r, version(), command)
+	return report.Probe(page, r, program.Version(), command)
 }
 
 func writeReport(r probe.Report, result, summary io.Writer) error {

@@ -2,13 +2,11 @@ package main
 
 import (
 	"errors"
-	"fmt"
-	"io"
-	"log/slog"
 	"net/netip"
 
 	"github.com/spf13/cobra"
 
+	"github.com/anyedge/anyedge/internal/program"
 	"github.com/anyedge/anyedge/pkg/probe"
 )
 
@@ -44,7 +42,7 @@ An address to listen on need not be on the host yet. Replies leave from the addr
 }
 
 func respond(cmd *cobra.Command, f respondFlags) error {
-	log, err := newLogger(cmd.ErrOrStderr(), f.logFormat, f.logLevel)
+	log, err := program.Logger(cmd.ErrOrStderr(), f.logFormat, f.logLevel)
 	if err != nil {
 		return err
 	}
@@ -59,7 +57,7 @@ func respond(cmd *cobra.Command, f respondFlags) error {
 	if err != nil {
 		return err
 	}
-	log.Info("edgeprobe respond", "version", version(), "site", f.site, "listen", addrs)
+	log.Info("edgeprobe respond", "version", program.Version(), "site", f.site, "listen", addrs)
 	return r.Run(cmd.Context())
 }
 
@@ -81,21 +79,4 @@ func (f respondFlags) addresses() ([]netip.AddrPort, error) {
 		addrs = append(addrs, a)
 	}
 	return addrs, nil
-}
-
-// newLogger returns a logger as the flags want it.
-func newLogger(w io.Writer, format, level string) (*slog.Logger, error) {
-	var l slog.Level
-	if err := l.UnmarshalText([]byte(level)); err != nil {
-		return nil, fmt.Errorf("--log-level %q: want debug, info, warn or error", level)
-	}
-	opts := &slog.HandlerOptions{Level: l}
-	switch format {
-	case "text":
-		return slog.New(slog.NewTextHandler(w, opts)), nil
-	case "json":
-		return slog.New(slog.NewJSONHandler(w, opts)), nil
-	default:
-		return nil, fmt.Errorf("--log-format %q: want text or json", format)
-	}
 }
