@@ -110,11 +110,7 @@ func viewCommand(labs *string) *cobra.Command {
 }
 
 func viewLab(labs, name string) error {
-	path, err := topologyFile(labs, name)
-	if err != nil {
-		return err
-	}
-	topology, err := readTopology(path)
+	topology, err := findTopology(labs, name)
 	if err != nil {
 		return err
 	}
@@ -136,11 +132,7 @@ func graphCommand(labs *string) *cobra.Command {
 		Example: "  edgelab graph quickstart\n  edgelab graph quickstart -o svg > quickstart.svg",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			path, err := topologyFile(*labs, args[0])
-			if err != nil {
-				return err
-			}
-			topology, err := readTopology(path)
+			topology, err := findTopology(*labs, args[0])
 			if err != nil {
 				return err
 			}
@@ -328,6 +320,15 @@ func topologyFile(labs, name string) (string, error) {
 	return path, nil
 }
 
+// findTopology reads the topology of a lab given by name or by path.
+func findTopology(labs, name string) (lab.Topology, error) {
+	path, err := topologyFile(labs, name)
+	if err != nil {
+		return lab.Topology{}, err
+	}
+	return readTopology(path)
+}
+
 func readTopology(path string) (lab.Topology, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -351,11 +352,7 @@ const readyMark = "\x04"
 // inLab runs use in a lab that is up. The work is done by this program once more, inside namespaces of its own: the
 // outer one only waits and passes signals on.
 func inLab(labs, name string, m mode, use func(context.Context, *lab.Lab, io.Writer) error) error {
-	path, err := topologyFile(labs, name)
-	if err != nil {
-		return err
-	}
-	topology, err := readTopology(path)
+	topology, err := findTopology(labs, name)
 	if err != nil {
 		return err
 	}

@@ -98,7 +98,7 @@ func (r Result) Summary(w io.Writer) error {
 	row(t, "longest gap", r.Runs, func(m Measured) (float64, bool) { return m.GapMs, true })
 	row(t, "healed until back", r.Runs, func(m Measured) (float64, bool) { return m.ReturnMs, true })
 	row(t, "RTT to the failed site", r.Runs, func(m Measured) (float64, bool) { return m.RTTMs, true })
-	row(t, "MTTR - RTT", r.Runs, func(m Measured) (float64, bool) { return m.MTTRMs - m.RTTMs, true })
+	row(t, "MTTR - RTT", r.Runs, func(m Measured) (float64, bool) { return m.MTTRMs - m.RTTMs, m.Lost > 0 })
 	return t.Flush()
 }
 
