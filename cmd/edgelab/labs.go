@@ -361,7 +361,7 @@ func inLab(labs, name string, m mode, use func(context.Context, *lab.Lab, io.Wri
 		return err
 	}
 	if dir := lab.SandboxDir(); dir != "" {
-		return inside(topology, lab.Options{State: dir, Bin: bin, Log: logger()}, m, use)
+		return inside(topology, lab.Options{State: dir, Bin: bin}, m, use)
 	}
 	if err := lab.CheckPrograms(topology, bin); err != nil {
 		return err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,7 +23,6 @@ const patience = 3 * time.Second
 type Options struct {
 	State string // directory of its own: logs and the nodes' files
 	Bin   string // directory of the programs
-	Log   *slog.Logger
 }
 
 // A Lab is a topology that runs. Its methods are safe for concurrent use.

@@ -9,8 +9,5 @@ type Distribution struct{ h histogram }
 // Add counts a duration; a negative one counts as 0.
 func (d *Distribution) Add(v time.Duration) { d.h.add(int64(v)) }
 
-// Count returns how many durations were added.
-func (d *Distribution) Count() int { return int(d.h.n) }
-
 // Percentiles returns them less than 1 % off, the maximum exactly; all zero when nothing was added.
 func (d *Distribution) Percentiles() Percentiles { return d.h.percentiles() }
