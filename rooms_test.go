@@ -29,7 +29,11 @@ var mayImport = map[string][]string{
 	"pkg/client":       {"pkg/probe"},
 	"pkg/announce":     {"pkg/health", "pkg/bgp"},
 	"pkg/dnsserver":    {"pkg/steering"},
-	"pkg/lab":          {"pkg/probe", "pkg/bgp/router"},
+	"pkg/bfd":          {},
+	"pkg/bridge":       {},
+	"pkg/peers":        {},
+	"pkg/session":      {"pkg/bgp", "pkg/bfd"},
+	"pkg/lab":          {"pkg/probe", "pkg/bgp/router", "pkg/bfd", "pkg/session"},
 	"internal/config":  {"pkg/*"},
 	"internal/nettest": {}, "internal/debughttp": {}, "internal/program": {},
 	"internal/manual": {}, "internal/sdnotify": {},
@@ -39,12 +43,13 @@ var mayImport = map[string][]string{
 
 // only lists foreign packages and the rooms that may know them.
 var only = map[string][]string{
-	"github.com/osrg/gobgp/": {"pkg/bgp", "pkg/bgp/router", "pkg/bgp/bgptest"},
-	"go.yaml.in/yaml/":       {"internal/config"},
-	"github.com/miekg/dns":   {"pkg/dnsserver", "pkg/health", "pkg/probe"},
-	"github.com/spf13/cobra": {"cmd/*", "internal/manual"},
-	"flag":                   {"cmd/*", "internal/nettest"},
-	"os/signal":              {"cmd/*"},
+	"github.com/osrg/gobgp/":     {"pkg/bgp", "pkg/bgp/router", "pkg/bgp/bgptest"},
+	"go.yaml.in/yaml/":           {"internal/config"},
+	"github.com/google/nftables": {"pkg/bridge"},
+	"github.com/miekg/dns":       {"pkg/dnsserver", "pkg/health", "pkg/probe"},
+	"github.com/spf13/cobra":     {"cmd/*", "internal/manual"},
+	"flag":                       {"cmd/*", "internal/nettest"},
+	"os/signal":                  {"cmd/*"},
 	"github.com/prometheus/client_golang/prometheus/promhttp": {"internal/debughttp", "pkg/app"},
 }
 
