@@ -36,6 +36,7 @@ type snapshot struct {
 	serial   uint32
 	zones    map[string]*zone
 	nodes    map[string]*node // every name that exists, lower case
+	wire     map[string]*node // the same by their names on the wire
 	services map[string]*service
 	states   [3]int // endpoints by steering.State
 	reverse  bool   // a zone of names that are addresses is among zones
@@ -49,6 +50,12 @@ type zone struct {
 	glue []dns.RR
 	// addresses are those of the name servers, each once: the answer to the health name.
 	addresses []netip.Addr
+
+	// For the hot path:
+	wireSize int    // of name
+	negative []byte // the SOA record of answers that there is nothing
+	pointers []int  // where in it a pointer to the zone's name belongs
+	nsid     []byte // the option that tells the site
 }
 
 // service has a picker for each family. It lives on from snapshot to snapshot while its content stays the same, so
@@ -114,6 +121,7 @@ func compile(site string, c Content, old *snapshot, now time.Time, start func() 
 		return nil, err
 	}
 	s.addEmpty()
+	s.addWire()
 	return s, nil
 }
 
@@ -254,6 +262,17 @@ func (s *snapshot) addEmpty() {
 		if s.nodes[name] == nil {
 			s.nodes[name] = &node{zone: z}
 		}
+	}
+}
+
+// addWire prepares the hot path.
+func (s *snapshot) addWire() {
+	for _, z := range s.zones {
+		z.compileWire(s.site)
+	}
+	s.wire = make(map[string]*node, len(s.nodes))
+	for name, n := range s.nodes {
+		s.wire[string(wireName(name))] = n
 	}
 }
 

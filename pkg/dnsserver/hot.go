@@ -1,0 +1,209 @@
+package dnsserver
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"github.com/miekg/dns"
+
+	"github.com/anyedge/anyedge/pkg/steering"
+)
+
+// The hot path answers what nearly everybody asks - addresses of services, and names or types that do not exist - from octets
+// to octets, without the library, a lock or an allocation. What it does not understand, or what needs words, is the full
+// path's; for what both can answer they answer the same (FuzzPaths).
+
+const (
+	optSize   = 11
+	pointer16 = 0xc000
+)
+
+// hot answers a query into out, which has room for udpPayload octets. Nil: the full path has to answer.
+func (s *snapshot) hot(out, query []byte, q *question, from netip.Addr) ([]byte, exchange) {
+	if !s.synced || !q.read(query) || q.qtype == dns.TypeAXFR || q.qtype == dns.TypeIXFR {
+		return nil, exchange{}
+	}
+	n := s.wire[string(q.name[:q.size])]
+	if n == nil {
+		return s.hotMissing(out, query, q)
+	}
+	switch {
+	case q.qtype == dns.TypeAAAA:
+		return n.hotAddresses(out, query, q, steering.IPv6, from)
+	case q.qtype == dns.TypeA:
+		return n.hotAddresses(out, query, q, steering.IPv4, from)
+	case n.kind == steered && (q.qtype == dns.TypeHTTPS || q.qtype == dns.TypeSVCB):
+		return n.zone.hotNothing(out, query, q, dns.RcodeSuccess)
+	default:
+		return nil, exchange{}
+	}
+}
+
+// hotMissing answers NXDOMAIN, but not for what may be the name of a pod: those are not in the table.
+func (s *snapshot) hotMissing(out, query []byte, q *question) ([]byte, exchange) {
+	rest := q.name[:q.size]
+	for first := true; len(rest) > 1; first = false {
+		rest = rest[1+int(rest[0]):]
+		n := s.wire[string(rest)]
+		switch {
+		case n == nil:
+		case first && n.kind == steered:
+			return nil, exchange{}
+		default:
+			return n.zone.hotNothing(out, query, q, dns.RcodeNameError)
+		}
+	}
+	return nil, exchange{}
+}
+
+// hotAddresses answers with addresses of a family, and with the zone's SOA record where there are none.
+func (n *node) hotAddresses(out, query []byte, q *question, f steering.Family, from netip.Addr) ([]byte, exchange) {
+	var room [maxAnswers]netip.Addr
+	addrs := room[:0]
+	switch n.kind {
+	case steered:
+		p := n.service.pickers[f]
+		if p.Panic() != "" {
+			return nil, exchange{}
+		}
+		var prefix netip.Prefix
+		if n.service.Policy == steering.Hash && !p.Empty() {
+			prefix = (&client{address: from}).prefix()
+		}
+		addrs = p.Pick(addrs, prefix)
+	case healthName:
+		addrs = ofFamily(addrs, n.zone.addresses, f)
+	case nameServer:
+		addrs = ofFamily(addrs, n.addresses, f)
+	default:
+		return nil, exchange{}
+	}
+	if len(addrs) == 0 {
+		return n.zone.hotNothing(out, query, q, dns.RcodeSuccess)
+	}
+	rdata := 16
+	if f == steering.IPv4 {
+		rdata = 4
+	}
+	if q.end+len(addrs)*(12+rdata)+q.optLength(n.zone.nsid) > q.limit {
+		return nil, exchange{}
+	}
+	out = q.begin(out, query, dns.RcodeSuccess, len(addrs), 0)
+	for _, a := range addrs {
+		out = binary.BigEndian.AppendUint16(out, pointer16|headerSize)
+		out = binary.BigEndian.AppendUint16(out, q.qtype)
+		out = binary.BigEndian.AppendUint16(out, dns.ClassINET)
+		out = binary.BigEndian.AppendUint32(out, n.zone.ttl)
+		out = binary.BigEndian.AppendUint16(out, uint16(rdata))
+		b := a.As16()
+		out = append(out, b[16-rdata:]...)
+	}
+	return q.finish(out, n.zone.nsid), exchange{qtype: q.qtype, rcode: dns.RcodeSuccess}
+}
+
+func ofFamily(dst, addrs []netip.Addr, f steering.Family) []netip.Addr {
+	for _, a := range addrs {
+		if a.Is4() == (f == steering.IPv4) {
+			dst = append(dst, a)
+		}
+	}
+	return dst
+}
+
+// hotNothing answers that there is nothing of the kind, for as long as the zone's SOA record says.
+func (z *zone) hotNothing(out, query []byte, q *question, rcode int) ([]byte, exchange) {
+	if q.end+len(z.negative)+q.optLength(z.nsid) > q.limit {
+		return nil, exchange{}
+	}
+	out = q.begin(out, query, rcode, 0, 1)
+	begin := len(out)
+	out = append(out, z.negative...)
+	// The zone's name is the end of the question's.
+	apex := uint16(pointer16 | headerSize + q.size - z.wireSize)
+	for _, at := range z.pointers {
+		binary.BigEndian.PutUint16(out[begin+at:], apex)
+	}
+	return q.finish(out, z.nsid), exchange{qtype: q.qtype, rcode: rcode}
+}
+
+// begin writes the header and the question, whose case comes back as it came.
+func (q *question) begin(out, query []byte, rcode, answers, authorities int) []byte {
+	out = append(out[:0], query[:q.end]...)
+	out[2] = 0x84 | query[2]&1 // QR, AA, and the query's RD
+	out[3] = byte(rcode)
+	out[7], out[9], out[11] = byte(answers), byte(authorities), 0
+	return out
+}
+
+// finish appends the OPT record for clients that sent one.
+func (q *question) finish(out []byte, nsid []byte) []byte {
+	if !q.edns {
+		return out
+	}
+	out[11] = 1
+	var flags byte
+	if q.do {
+		flags = 0x80
+	}
+	out = append(out, 0, 0, byte(dns.TypeOPT), udpPayload>>8, udpPayload&0xff, 0, 0, flags, 0, 0, 0)
+	if q.nsid {
+		out[len(out)-1] = byte(len(nsid))
+		out[len(out)-2] = byte(len(nsid) >> 8)
+		out = append(out, nsid...)
+	}
+	return out
+}
+
+func (q *question) optLength(nsid []byte) int {
+	switch {
+	case !q.edns:
+		return 0
+	case q.nsid:
+		return optSize + len(nsid)
+	default:
+		return optSize
+	}
+}
+
+// compileWire prepares a zone for the hot path. The SOA record is written as it comes after a question that ends with the
+// zone's name; pointers tell where that name is to be pointed to.
+func (z *zone) compileWire(site string) {
+	z.wireSize = len(wireName(z.name))
+	z.nsid = binary.BigEndian.AppendUint16(nil, dns.EDNS0NSID)
+	z.nsid = binary.BigEndian.AppendUint16(z.nsid, uint16(len(site)))
+	z.nsid = append(z.nsid, site...)
+
+	z.negative = z.appendInZone(nil, z.name)
+	z.negative = binary.BigEndian.AppendUint16(z.negative, dns.TypeSOA)
+	z.negative = binary.BigEndian.AppendUint16(z.negative, dns.ClassINET)
+	z.negative = binary.BigEndian.AppendUint32(z.negative, z.soa.Hdr.Ttl)
+	length := len(z.negative)
+	z.negative = append(z.negative, 0, 0)
+	z.negative = z.appendInZone(z.negative, z.soa.Ns)
+	z.negative = z.appendInZone(z.negative, z.soa.Mbox)
+	for _, n := range []uint32{z.soa.Serial, z.soa.Refresh, z.soa.Retry, z.soa.Expire, z.soa.Minttl} {
+		z.negative = binary.BigEndian.AppendUint32(z.negative, n)
+	}
+	binary.BigEndian.PutUint16(z.negative[length:], uint16(len(z.negative)-length-2))
+}
+
+// appendInZone appends a name whose end, if it is the zone's, is a pointer that is set with each answer.
+func (z *zone) appendInZone(b []byte, name string) []byte {
+	wire := wireName(name)
+	if z.wireSize == 1 || !dns.IsSubDomain(z.name, name) {
+		return append(b, wire...)
+	}
+	b = append(b, wire[:len(wire)-z.wireSize]...)
+	z.pointers = append(z.pointers, len(b))
+	return append(b, 0, 0)
+}
+
+// wireName is a valid name as on the wire, in the case that it has.
+func wireName(name string) []byte {
+	b := make([]byte, maxWireName)
+	n, err := dns.PackDomainName(name, b, 0, nil, false)
+	if err != nil {
+		panic("dnsserver: " + name + " was not checked") // checkName precedes
+	}
+	return b[:n]
+}

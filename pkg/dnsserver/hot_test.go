@@ -1,0 +1,142 @@
+package dnsserver
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/miekg/dns"
+
+	"github.com/anyedge/anyedge/pkg/steering"
+)
+
+// frozen answers with the same pods every time, so that two paths can be compared.
+func frozen(t testing.TB, c Content) *snapshot {
+	t.Helper()
+	s := testSnapshot(t, c)
+	for _, sv := range s.services {
+		for f := range sv.pickers {
+			sv.pickers[f] = steering.NewPicker(sv.Service, steering.Family(f), 0)
+		}
+	}
+	return s
+}
+
+// paths answers a query on both paths, each with a snapshot of its own that is in the same state.
+func paths(t testing.TB, c Content, query []byte) (hot, full []byte) {
+	t.Helper()
+	var q question
+	hot, _ = frozen(t, c).hot(make([]byte, 0, udpPayload), query, &q, testClient)
+	full, _ = frozen(t, c).reply(make([]byte, 512), query, udp, testClient)
+	return hot, full
+}
+
+// FuzzPaths: whatever the hot path answers, the full path answers too.
+func FuzzPaths(f *testing.F) {
+	for _, m := range badMessages() {
+		f.Add([]byte(m.message))
+	}
+	for _, q := range hotQueries() {
+		f.Add(pack(f, q.query))
+	}
+	contents := []Content{testContent(true), testContent(false), podContent()}
+	f.Fuzz(func(t *testing.T, query []byte) {
+		for _, c := range contents {
+			hot, full := paths(t, c, query)
+			if hot == nil {
+				continue
+			}
+			if len(hot) > allowed(query, udp) {
+				t.Fatalf("%d octets, %d allowed", len(hot), allowed(query, udp))
+			}
+			if diff := cmp.Diff(unpacked(t, full), unpacked(t, hot), cmpopts.EquateEmpty()); diff != "" {
+				t.Fatalf("query %x (-full +hot):\n%s", query, diff)
+			}
+		}
+	})
+}
+
+// unpacked reads a reply; names are compared without case, for compression takes the question's.
+func unpacked(t testing.TB, b []byte) *dns.Msg {
+	t.Helper()
+	m := new(dns.Msg)
+	if err := m.Unpack(b); err != nil {
+		t.Fatalf("reply %x: %v", b, err)
+	}
+	for _, section := range [][]dns.RR{m.Answer, m.Ns, m.Extra} {
+		for _, rr := range section {
+			rr.Header().Name, rr.Header().Rdlength = dns.CanonicalName(rr.Header().Name), 0
+			if soa, ok := rr.(*dns.SOA); ok {
+				soa.Ns, soa.Mbox = dns.CanonicalName(soa.Ns), dns.CanonicalName(soa.Mbox)
+			}
+		}
+	}
+	return m
+}
+
+type hotQuery struct {
+	name  string
+	query *dns.Msg
+	hot   bool
+}
+
+func hotQueries() []hotQuery {
+	nsid := &dns.EDNS0_NSID{Code: dns.EDNS0NSID}
+	return []hotQuery{
+		{"a service", ask("api.edge.example. AAAA"), true},
+		{"in mixed case", ask("aPi.EDGE.example. AAAA", edns(1232)), true},
+		{"its IPv4 address", ask("api.edge.example. A", edns(1232)), true},
+		{"with NSID and DO", ask("api.edge.example. AAAA", edns(4096, nsid), func(q *dns.Msg) { q.IsEdns0().SetDo() }), true},
+		{"an unknown option", ask("api.edge.example. AAAA", edns(1232, &dns.EDNS0_LOCAL{Code: 65001, Data: []byte("x")})), true},
+		{"no IPv4 address", ask("a.b.edge.example. A", edns(1232)), true},
+		{"no endpoint at all", ask("none.edge.example. AAAA"), true},
+		{"no such type", ask("api.edge.example. HTTPS", edns(1232)), true},
+		{"no such name", ask("no.edge.example. AAAA", edns(1232, nsid)), true},
+		{"no such name of any type", ask("x.y.no.edge.example. MX"), true},
+		{"no such name in the zone within", ask("No.sub.lab.edge.example. AAAA"), true},
+		{"the health name", ask("health.edge.example. AAAA"), true},
+		{"a name server", ask("ns.edge.example. A"), true},
+		{"an empty name", ask("b.edge.example. AAAA"), false},
+		{"panic has something to say", ask("sick.edge.example. AAAA", edns(1232)), false},
+		{"maybe a pod", ask("ip-2001-db8-1--10.api.edge.example. AAAA"), false},
+		{"client subnet", ask("api.edge.example. AAAA", edns(1232, subnetOption("10.2.3.0", 24))), false},
+		{"EDNS version 1", ask("api.edge.example. AAAA", edns(1232), func(q *dns.Msg) { q.IsEdns0().SetVersion(1) }), false},
+		{"a zone transfer", ask("no.edge.example. AXFR"), false},
+		{"outside of all zones", ask("www.example. AAAA"), false},
+		{"another class", ask("id.server. CH TXT"), false},
+		{"text", ask("api.edge.example. TXT"), false},
+	}
+}
+
+func TestHotPath(t *testing.T) {
+	for _, tt := range hotQueries() {
+		t.Run(tt.name, func(t *testing.T) {
+			hot, full := paths(t, testContent(true), pack(t, tt.query))
+			if (hot != nil) != tt.hot {
+				t.Fatalf("hot path answered: %v, want %v", hot != nil, tt.hot)
+			}
+			if hot == nil {
+				return
+			}
+			if diff := cmp.Diff(unpacked(t, full), unpacked(t, hot), cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("(-full +hot):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestHotPathAllocatesNothing(t *testing.T) {
+	s := testSnapshot(t, testContent(true))
+	var q question
+	out := make([]byte, 0, udpPayload)
+	for _, tt := range hotQueries() {
+		if !tt.hot {
+			continue
+		}
+		query := pack(t, tt.query)
+		if n := testing.AllocsPerRun(100, func() { s.hot(out, query, &q, netip.IPv6Loopback()) }); n != 0 {
+			t.Errorf("%s: %v allocations", tt.name, n)
+		}
+	}
+}
