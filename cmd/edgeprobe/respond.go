@@ -15,6 +15,7 @@ type respondFlags struct {
 	listen    []string
 	site      string
 	port      uint16
+	ballast   string
 	logFormat string
 	logLevel  string
 }
@@ -36,6 +37,7 @@ An address to listen on need not be on the host yet. Replies leave from the addr
 	flags.StringArrayVar(&f.listen, "listen", nil, "`ADDR[:PORT]` to listen on; repeatable (default: all addresses)")
 	flags.StringVar(&f.site, "site", "", "`NAME` of the site: up to 32 printable ASCII characters")
 	flags.Uint16Var(&f.port, "port", probe.DefaultPort, "port of addresses that name none")
+	flags.StringVar(&f.ballast, "ballast", "", "hold so much memory, e.g. 200MB: to measure how long the death of a big process takes")
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	return cmd
@@ -52,6 +54,9 @@ func respond(cmd *cobra.Command, f respondFlags) error {
 	}
 	if f.site == "" {
 		return errors.New("--site is missing: the name that answers shall carry")
+	}
+	if err := takeBallast(f.ballast); err != nil {
+		return err
 	}
 	r, err := probe.NewResponder(probe.ResponderConfig{Site: f.site, Listen: addrs, Log: log})
 	if err != nil {

@@ -11,23 +11,23 @@ import (
 const orderTimeout = 30 * time.Second
 
 // drain is what an operator does before maintenance; it returns when the agent has taken the order.
-func drain(l *Lab, v victim) error { return v.edgectl(l, "drain") }
+func drain(ctx context.Context, l *Lab, v victim) error { return v.edgectl(ctx, l, "drain") }
 
 // undrain lets the drain come to its end, in which the site is withdrawn, and takes it back.
-func undrain(l *Lab, v victim) error {
-	if err := v.edgectl(l, "drain", "--wait"); err != nil {
+func undrain(ctx context.Context, l *Lab, v victim) error {
+	if err := v.edgectl(ctx, l, "drain", "--wait"); err != nil {
 		return err
 	}
-	return v.edgectl(l, "undrain")
+	return v.edgectl(ctx, l, "undrain")
 }
 
 // edgectl gives the site's agent an order.
-func (v victim) edgectl(l *Lab, order ...string) error {
+func (v victim) edgectl(ctx context.Context, l *Lab, order ...string) error {
 	agent, err := v.parts.player("agent", v.site)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), orderTimeout)
+	ctx, cancel := context.WithTimeout(ctx, orderTimeout)
 	defer cancel()
 	cmd, err := l.Command(ctx, agent, append([]string{"edgectl"}, order...)...)
 	if err != nil {

@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-
-	"github.com/anyedge/anyedge/pkg/probe"
 )
 
 // An Experiment repeats a fault at the nearest site and measures each failover.
@@ -38,14 +36,16 @@ const (
 	usualAftermath = 5 * time.Second
 	// calm is how long one site must answer alone before a fault.
 	calm = time.Second
-	// away is how long a site stays broken once another one has taken over.
+	// away is how long a site stays broken at least once another one has taken over.
 	away = time.Second
 	// invalidLimit is how often one run is repeated because its measurement was no good.
 	invalidLimit = 3
 	// before is how long before the fault a loss still is the fault's: packets were under way.
 	before = 100 * time.Millisecond
-	// schedule is the share of its schedule that a prober must have sent for a run to be valid.
-	schedule = 0.99
+	// restTimeout is how long an agent may bridge and move traffic away before the fault is healed all the same.
+	restTimeout = 10 * time.Second
+	// secondAfter is when the site that took over is hit, too: well within the grace of a bridge.
+	secondAfter = 200 * time.Millisecond
 )
 
 // errInvalid marks a run whose measurement is no good: it is repeated.
@@ -66,22 +66,34 @@ func (e Experiment) Run(ctx context.Context, l *Lab) (Result, error) {
 			return err
 		}
 		fmt.Fprintf(e.Progress, "%s is up after %.1f s; a run takes ten seconds or more\n", l.Topology.Name, time.Since(began).Seconds())
-		random := rand.New(rand.NewPCG(e.Seed, 0))
-		for len(result.Runs) < e.Runs {
-			m, err := e.valid(ctx, l, p, watch, random)
-			if err != nil {
-				return fmt.Errorf("run %d of %d: %w", len(result.Runs)+1, e.Runs, err)
-			}
-			if len(result.Runs) > 0 {
-				m.Series = nil // one picture is enough
-			}
-			result.Runs = append(result.Runs, m)
-			fmt.Fprintf(e.Progress, "%s %d/%d: %s -> %s, lost %d, MTTR %.1f ms (RTT %.1f)\n",
-				e.Fault.Name, len(result.Runs), e.Runs, m.SiteFrom, m.SiteTo, m.Lost, m.MTTRMs, m.RTTMs)
+		unload, err := e.Fault.load(ctx, l, p)
+		if err != nil {
+			return err
 		}
-		return nil
+		if result.Runs, err = e.runs(ctx, l, p, watch); err != nil {
+			return err
+		}
+		return unload(ctx)
 	})
 	return result, err
+}
+
+// runs makes all runs.
+func (e Experiment) runs(ctx context.Context, l *Lab, p parts, watch *routeWatch) (runs []Measured, err error) {
+	random := rand.New(rand.NewPCG(e.Seed, 0))
+	for len(runs) < e.Runs {
+		m, err := e.valid(ctx, l, p, watch, random)
+		if err != nil {
+			return runs, fmt.Errorf("run %d of %d: %w", len(runs)+1, e.Runs, err)
+		}
+		if len(runs) > 0 {
+			m.Series = nil // one picture is enough
+		}
+		runs = append(runs, m)
+		fmt.Fprintf(e.Progress, "%s %d/%d: %s -> %s, lost %d, MTTR %.1f ms (RTT %.1f)\n",
+			e.Fault.Name, len(runs), e.Runs, m.SiteFrom, cmp.Or(m.SiteTo, "none"), m.Lost, m.MTTRMs, m.RTTMs)
+	}
+	return runs, nil
 }
 
 // watched calls use while the routers' tables are watched.
@@ -127,44 +139,46 @@ func (e Experiment) once(ctx context.Context, l *Lab, p parts, watch *routeWatch
 	if err != nil {
 		return Measured{}, err
 	}
-	f, err := failover(ctx, l, p, e.Fault, prober, offset)
+	var tcp *tcpClient
+	if !e.Fault.DNS {
+		tcp = connecting(ctx, l.space(l.topologyNode(p.client)), task.target)
+	}
+	f, err := e.failover(ctx, l, p, prober, offset)
 	if err == nil {
 		err = sleep(ctx, cmp.Or(e.aftermath, usualAftermath))
+	}
+	var s saw
+	if tcp != nil {
+		counts := tcp.stop(f.at - int64(before))
+		s.tcp = &counts
 	}
 	if err != nil {
 		prober.abandon()
 		return Measured{}, err
 	}
-	report, err := prober.stop()
-	if err != nil {
+	if s.report, err = prober.stop(); err != nil {
 		return Measured{}, err
 	}
-	return f.measure(e, l, watch, report)
-}
-
-// A failure is one fault that was injected and healed.
-type failure struct {
-	from, to string         // sites
-	agent    string         // node of the agent of the failed site
-	at       int64          // CLOCK_MONOTONIC just before the fault
-	answer   int64          // CLOCK_MONOTONIC of the next site's first answer
-	healed   int64          // CLOCK_MONOTONIC just before the healing
-	back     int64          // CLOCK_MONOTONIC of the healed site's first answer
-	target   netip.AddrPort // that the prober asks
+	if s.changes, err = watch.of(task.target.Addr(), f.at, monotonic()); err != nil {
+		return Measured{}, err
+	}
+	watch.forget(monotonic())
+	if s.journals, err = l.journals(p.agents()); err != nil {
+		return Measured{}, err
+	}
+	f.spells = prober.answers(f.at)
+	return f.measure(p, s)
 }
 
 // failover waits for calm, hits the site that serves, and heals it once another has taken over. It returns when the
 // site is back.
-func failover(ctx context.Context, l *Lab, p parts, fault Fault, prober *prober, offset time.Duration) (failure, error) {
-	f := failure{target: fault.target(p)}
+func (e Experiment) failover(ctx context.Context, l *Lab, p parts, prober *prober, offset time.Duration) (failure, error) {
+	f := failure{fault: e.Fault, target: e.Fault.target(p)}
 	err := prober.until(ctx, "one site answers", takeoverTimeout, func(site string, since time.Time) bool {
 		f.from = site
 		return site != "" && time.Since(since) > calm
 	})
 	if err != nil {
-		return f, err
-	}
-	if f.agent, err = p.player("agent", f.from); err != nil {
 		return f, err
 	}
 	if err := sleep(ctx, offset); err != nil {
@@ -178,82 +192,104 @@ func failover(ctx context.Context, l *Lab, p parts, fault Fault, prober *prober,
 		return f, err
 	}
 	f.at = monotonic()
-	if err := fault.inject(l, v); err != nil {
+	if err := f.fault.inject(ctx, l, v); err != nil {
 		return f, err
 	}
-	err = prober.until(ctx, "another site takes over", takeoverTimeout, func(site string, _ time.Time) bool {
-		f.to = site
-		return site != f.from
-	})
+	hit := []victim{v}
+	if f.fault.lasts > 0 {
+		err = sleep(ctx, f.fault.lasts-time.Duration(monotonic()-f.at))
+	} else {
+		hit, err = f.takeover(ctx, l, p, prober, v)
+	}
 	if err != nil {
-		return f, err
-	}
-	f.answer = prober.answeredAt(f.to)
-	if err := sleep(ctx, away); err != nil {
 		return f, err
 	}
 	f.healed = monotonic()
-	if err := fault.heal(l, v); err != nil {
-		return f, err
+	for _, v := range hit {
+		if err := f.fault.heal(ctx, l, v); err != nil {
+			return f, err
+		}
 	}
-	err = prober.until(ctx, f.from+" is back", returnTimeout, func(site string, since time.Time) bool {
+	return f, f.recovered(ctx, l, p, prober)
+}
+
+// takeover waits until another site has taken over, hits that one too if the fault wants it, and waits until the agent of
+// the failed site has done all that it does. It returns all that were hit.
+func (f *failure) takeover(ctx context.Context, l *Lab, p parts, prober *prober, v victim) ([]victim, error) {
+	hit := []victim{v}
+	if err := f.other(ctx, prober, &f.to); err != nil {
+		return hit, err
+	}
+	if f.fault.next != nil {
+		if err := sleep(ctx, secondAfter); err != nil {
+			return hit, err
+		}
+		second, err := p.victim(f.to)
+		if err != nil {
+			return hit, err
+		}
+		hit, f.next, f.second = append(hit, second), f.to, monotonic()
+		if err := f.fault.next(ctx, l, second); err != nil {
+			return hit, err
+		}
+		if err := f.other(ctx, prober, &f.to); err != nil {
+			return hit, err
+		}
+	}
+	return hit, l.rest(ctx, p, v.site, f.target.Addr())
+}
+
+// other waits until a site answers that was not hit.
+func (f *failure) other(ctx context.Context, prober *prober, to *string) error {
+	return prober.until(ctx, "another site takes over", takeoverTimeout, func(site string, _ time.Time) bool {
+		*to = site
+		return site != "" && site != f.from && site != f.next
+	})
+}
+
+// recovered waits until the healed site answers and all agents announce everything.
+func (f *failure) recovered(ctx context.Context, l *Lab, p parts, prober *prober) error {
+	err := prober.until(ctx, f.from+" is back", returnTimeout, func(site string, since time.Time) bool {
 		return site == f.from && time.Since(since) > 100*time.Millisecond
 	})
-	f.back = prober.answeredAt(f.from)
-	return f, err
-}
-
-// measure turns what prober, journal and routers saw into figures.
-func (f failure) measure(e Experiment, l *Lab, watch *routeWatch, r probe.Report) (Measured, error) {
-	if float64(r.Sent) < schedule*float64(r.Scheduled) {
-		return Measured{}, fmt.Errorf("%w: the prober sent %d of %d", errInvalid, r.Sent, r.Scheduled)
-	}
-	addr := f.target.Addr()
-	entries, err := l.journal(f.agent)
 	if err != nil {
-		return Measured{}, err
+		return err
 	}
-	m := Measured{
-		Fault: e.Fault.Name, SiteFrom: f.from, SiteTo: f.to, ProbeIntervalMs: r.IntervalMs,
-		RTTMs: r.RTTBySiteMs[f.from].P50, ReturnMs: float64(f.back-f.healed) / 1e6, Phases: map[string]float64{},
-	}
-	phase := func(name string, at int64) {
-		if at > 0 {
-			m.Phases[name] = float64(at-f.at) / 1e6
+	for _, s := range prober.answers(f.healed) {
+		if s.site == f.from {
+			f.back = s.from
 		}
 	}
-	f.losses(&m, r)
-	if f.at-int64(before) > r.StartMonoNs && m.Lost != r.Lost {
-		return Measured{}, fmt.Errorf("%w: %d lost before the fault", errInvalid, r.Lost-m.Lost)
+	ctx, cancel := context.WithTimeoutCause(ctx, returnTimeout, fmt.Errorf("not every site announces %s after the fault", returnTimeout))
+	defer cancel()
+	for _, site := range p.sites {
+		if err := l.announced(ctx, p, site); err != nil {
+			return err
+		}
 	}
-	noticed, written := withdrawal(entries, addr, f.at)
-	first, last := watch.between(addr, f.at, f.answer)
-	phase("noticed", noticed)
-	phase("written", written)
-	phase("first_route", first.at)
-	phase("diverted", last.at)
-	phase("first_answer", f.answer)
-	m.Series = f.course(r)
-	m.DetectMs, m.WithdrawMs = m.Phases["noticed"], m.Phases["written"]
-	if noticed == 0 {
-		m.DetectMs, m.WithdrawMs = m.Phases["first_route"], m.Phases["first_route"]
-	}
-	return m, nil
+	return nil
 }
 
-// losses adds up the outages from just before the fault on.
-func (f failure) losses(m *Measured, r probe.Report) {
-	for _, o := range r.Outages {
-		if o.StartMonoNs < f.at-int64(before) {
-			continue
-		}
-		m.Lost += o.Lost
-		if o.StartMonoNs > f.healed {
-			m.LostOnReturn += o.Lost
-		}
-		m.GapMs = max(m.GapMs, o.GapMs)
+// rest waits a while, and until the agent of a site has moved all traffic to addr away, but not for ever: the fault may
+// have hit the agent.
+func (l *Lab) rest(ctx context.Context, p parts, site string, addr netip.Addr) error {
+	if err := sleep(ctx, away); err != nil {
+		return err
 	}
-	m.MTTRMs = float64(m.Lost) * r.IntervalMs
+	agent, err := p.player("agent", site)
+	if err != nil {
+		return nil // nobody to wait for
+	}
+	for end := time.Now().Add(restTimeout); time.Now().Before(end); {
+		entries, err := l.journal(agent)
+		if err != nil || resting(entries, addr) {
+			return err
+		}
+		if err := sleep(ctx, 50*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Ready waits until every agent announces all its services, and the client is answered by one site.
@@ -269,20 +305,29 @@ func (l *Lab) Ready(ctx context.Context) error {
 			return err
 		}
 	}
-	prober, err := probing(ctx, l, probeTask{node: p.client, target: p.vip, interval: 10 * time.Millisecond})
-	if err != nil {
-		return err
-	}
-	defer prober.abandon()
-	return prober.until(ctx, "one site answers", upTimeout, func(site string, since time.Time) bool {
-		return site != "" && time.Since(since) > calm
-	})
+	_, err = l.serving(ctx, p)
+	return err
 }
 
+// serving waits until the client is answered by one site.
+func (l *Lab) serving(ctx context.Context, p parts) (serves string, err error) {
+	prober, err := probing(ctx, l, probeTask{node: p.client, target: p.vip, interval: 10 * time.Millisecond})
+	if err != nil {
+		return "", err
+	}
+	defer prober.abandon()
+	err = prober.until(ctx, "one site answers", upTimeout, func(site string, since time.Time) bool {
+		serves = site
+		return site != "" && time.Since(since) > calm
+	})
+	return serves, err
+}
+
+// announced waits until the agent of a site announces everything. A site without one announces by other means.
 func (l *Lab) announced(ctx context.Context, p parts, site string) error {
 	agent, err := p.player("agent", site)
 	if err != nil {
-		return err
+		return nil
 	}
 	for {
 		if err := l.Healthy(); err != nil {

@@ -1,12 +1,14 @@
 package lab
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // A Fault is what an experiment does to one site, named as the experiment, and how that is healed.
@@ -15,7 +17,11 @@ type Fault struct {
 	Help string // for people: what happens
 	DNS  bool   // measured with DNS queries; else with the UDP probe
 
-	inject, heal func(*Lab, victim) error
+	lasts   time.Duration // from the fault to the healing, whoever answers; zero: until another site has taken over, and then some
+	ballast string        // memory that the service holds, e.g. "200MB"; empty: none but its own
+
+	inject, heal func(context.Context, *Lab, victim) error
+	next         func(context.Context, *Lab, victim) error // hits the site that took over, too; nil: nothing does
 }
 
 // A victim is the site that is hit.
@@ -39,6 +45,13 @@ func Faults() []Fault {
 		{Name: "link-loss", Help: "the host's uplink drops everything, silently", inject: silence, heal: unsilence},
 		{Name: "host-down", Help: "the host loses its power", inject: powerOff, heal: powerOn},
 		{Name: "drain", Help: "planned maintenance: edgectl drain, then undrain", inject: drain, heal: undrain},
+		crash("service-kill-200m", "the service crashes (SIGKILL) and holds 200 MB", "200MB", syscall.SIGKILL),
+		crash("service-kill-1g", "the service crashes (SIGKILL) and holds 1 GB", "1GB", syscall.SIGKILL),
+		crash("service-core", "the service dumps core (SIGABRT) and holds 200 MB", "200MB", syscall.SIGABRT),
+		restart(),
+		targetDies(),
+		allSick(),
+		flap(),
 	}
 }
 
@@ -68,8 +81,8 @@ func (f Fault) target(p parts) netip.AddrPort {
 func program(name, help, role string, sig syscall.Signal, dns bool) Fault {
 	return Fault{
 		Name: name, Help: help, DNS: dns,
-		inject: func(l *Lab, v victim) error { return v.signal(l, role, sig) },
-		heal: func(l *Lab, v victim) error {
+		inject: func(_ context.Context, l *Lab, v victim) error { return v.signal(l, role, sig) },
+		heal: func(_ context.Context, l *Lab, v victim) error {
 			if sig == syscall.SIGSTOP {
 				return v.signal(l, role, syscall.SIGCONT)
 			}
@@ -94,19 +107,21 @@ func (v victim) start(l *Lab, role string) error {
 	return l.Start(node)
 }
 
-func uplinkDown(l *Lab, v victim) error { return l.setLink(v.port, false) }
-func uplinkUp(l *Lab, v victim) error   { return l.setLink(v.port, true) }
+func uplinkDown(_ context.Context, l *Lab, v victim) error { return l.setLink(v.port, false) }
+func uplinkUp(_ context.Context, l *Lab, v victim) error   { return l.setLink(v.port, true) }
 
-func silence(l *Lab, v victim) error {
+func silence(_ context.Context, l *Lab, v victim) error {
 	return l.space(l.topologyNode(v.host)).do(drop(v.uplink.Interface))
 }
-func unsilence(l *Lab, v victim) error { return l.space(l.topologyNode(v.host)).do(pass) }
+func unsilence(_ context.Context, l *Lab, v victim) error {
+	return l.space(l.topologyNode(v.host)).do(pass)
+}
 
 // roles of the programs that end with their host.
 var roles = []string{"agent", "dns", "service"}
 
 // powerOff ends all programs of the host and takes the carriers of all its links.
-func powerOff(l *Lab, v victim) error {
+func powerOff(_ context.Context, l *Lab, v victim) error {
 	var errs []error
 	for _, e := range l.interfaces(v.host) {
 		errs = append(errs, l.setLink(e, false))
@@ -118,7 +133,7 @@ func powerOff(l *Lab, v victim) error {
 }
 
 // powerOn undoes it. The addresses and routes went with the links: the node's program sets them again.
-func powerOn(l *Lab, v victim) error {
+func powerOn(_ context.Context, l *Lab, v victim) error {
 	var errs []error
 	for _, e := range l.interfaces(v.host) {
 		errs = append(errs, l.setLink(e, true))

@@ -13,19 +13,22 @@ import (
 // agentJournal is where an agent of a lab writes its journal, inside its node.
 const agentJournal = "/var/lib/anyedge/journal.jsonl"
 
-// entry is what experiments read of a line of the agent's journal.
+// entry is what experiments read of a line of the agent's journal. Times are CLOCK_MONOTONIC in nanoseconds; 0: it did not
+// come to that.
 type entry struct {
-	Event      string         `json:"event"`
-	MonoNs     int64          `json:"mono_ns"`
-	Service    string         `json:"service"`
-	State      string         `json:"state"`
-	Action     string         `json:"action"`
-	Reason     string         `json:"reason"`
-	Neighbor   string         `json:"neighbor"`
-	Prefixes   []netip.Prefix `json:"prefixes"`
-	NoticedNs  int64          `json:"noticed_mono_ns"`
-	Generation uint64         `json:"generation"`
-	WrittenNs  int64          `json:"written_mono_ns"`
+	Event       string         `json:"event"`
+	MonoNs      int64          `json:"mono_ns"`
+	Service     string         `json:"service"`
+	State       string         `json:"state"`
+	Action      string         `json:"action"`
+	Reason      string         `json:"reason"`
+	Neighbor    string         `json:"neighbor"`
+	Prefixes    []netip.Prefix `json:"prefixes"`
+	NoticedNs   int64          `json:"noticed_mono_ns"`
+	ConfirmedNs int64          `json:"confirmed_mono_ns"` // the verdict was taken
+	BridgedNs   int64          `json:"bridged_mono_ns"`   // packets take the bridge
+	Generation  uint64         `json:"generation"`
+	WrittenNs   int64          `json:"written_mono_ns"`
 }
 
 // journal reads an agent's journal. A line that is still being written is left out; no file yet is an empty journal.
@@ -54,23 +57,81 @@ func (e entry) covers(addr netip.Addr) bool {
 	return slices.ContainsFunc(e.Prefixes, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
-// withdrawal finds the first decision after a moment to withdraw what covers addr, or to de-prefer it, and when its UPDATE
-// was written.
-// Zero: there is none, as when the agent itself is gone.
-func withdrawal(entries []entry, addr netip.Addr, after int64) (noticed, written int64) {
+// A reaction is what an agent did about a fault, CLOCK_MONOTONIC in nanoseconds; 0: it did not.
+type reaction struct {
+	noticed, confirmed, bridged int64
+	written                     int64 // the first UPDATE: de-preferred or withdrawn
+	withdrawn                   int64 // the UPDATE that withdrew, where another one came before it
+}
+
+// react finds what an agent did in (from, until] about what covers addr. It is empty when the agent itself is gone.
+func react(entries []entry, addr netip.Addr, from, until int64) (r reaction) {
 	for _, e := range entries {
-		if e.Event != "decision" || e.Action != "withdraw" && e.Action != "deprefer" || e.MonoNs < after || !e.covers(addr) {
+		if e.Event != "decision" || e.MonoNs <= from || e.MonoNs > until || e.Action == "announce" || !e.covers(addr) {
 			continue
 		}
-		// It stands after the first decision of its generation, but there may be more.
-		for _, w := range entries {
-			if w.Event == "written" && w.Generation >= e.Generation && w.WrittenNs >= after {
-				return e.NoticedNs, w.WrittenNs
-			}
+		if r.noticed == 0 {
+			r.noticed, r.confirmed = e.NoticedNs, e.ConfirmedNs
 		}
-		return e.NoticedNs, 0
+		if r.bridged == 0 {
+			r.bridged = e.BridgedNs
+		}
+		if e.Action != "deprefer" && e.Action != "withdraw" {
+			continue
+		}
+		switch at := writtenAt(entries, e); {
+		case r.written == 0:
+			r.written = at
+		case e.Action == "withdraw" && r.withdrawn == 0 && at != r.written:
+			r.withdrawn = at
+		}
 	}
-	return 0, 0
+	return r
+}
+
+// writtenAt tells when the first UPDATE of a decision was written; 0: not yet. It stands after the first decision of its
+// generation, but there may be more of them.
+func writtenAt(entries []entry, decision entry) int64 {
+	for _, w := range entries {
+		if w.Event == "written" && w.Generation >= decision.Generation && w.WrittenNs >= decision.NoticedNs {
+			return w.WrittenNs
+		}
+	}
+	return 0
+}
+
+// announcedAt tells when the first UPDATE was written that announced what covers addr after a moment.
+func announcedAt(entries []entry, addr netip.Addr, after int64) int64 {
+	for _, e := range entries {
+		if e.Event == "decision" && e.MonoNs > after && e.Action == "announce" && e.covers(addr) {
+			return writtenAt(entries, e)
+		}
+	}
+	return 0
+}
+
+// updates counts the UPDATEs that were written after a moment: one for each change and neighbor.
+func updates(entries []entry, after int64) (n int) {
+	for _, e := range entries {
+		if e.Event == "written" && e.WrittenNs > after {
+			n++
+		}
+	}
+	return n
+}
+
+// resting tells whether the agent is done with what covers addr: neither bridging nor on its way to a withdrawal.
+func resting(entries []entry, addr netip.Addr) bool {
+	state := ""
+	for _, e := range entries {
+		switch {
+		case e.Event == "start":
+			state = ""
+		case e.Event == "decision" && e.covers(addr):
+			state = e.State
+		}
+	}
+	return state != "bridged" && state != "depreferred"
 }
 
 // announcing tells whether the agent's last word since it started is that everything it decides on is up.
@@ -90,4 +151,27 @@ func announcing(entries []entry) bool {
 		}
 	}
 	return len(last) > 0
+}
+
+// journals reads the journals of agents.
+func (l *Lab) journals(agents []string) (map[string][]entry, error) {
+	all := map[string][]entry{}
+	for _, agent := range agents {
+		entries, err := l.journal(agent)
+		if err != nil {
+			return nil, err
+		}
+		all[agent] = entries
+	}
+	return all, nil
+}
+
+// agents returns the nodes of all agents, in the order of their sites.
+func (p parts) agents() (agents []string) {
+	for _, site := range p.sites {
+		if agent, err := p.player("agent", site); err == nil {
+			agents = append(agents, agent)
+		}
+	}
+	return agents
 }

@@ -35,25 +35,58 @@ func readJournal(t *testing.T, text string) []entry {
 	return entries
 }
 
-func TestWithdrawal(t *testing.T) {
+const bridgedText = `{"event":"decision","service":"app","state":"up","action":"announce","prefixes":["2001:db8:80::80/128"],"mono_ns":110,"generation":2}
+{"event":"written","generation":2,"written_mono_ns":120,"mono_ns":120}
+{"event":"decision","service":"app","state":"bridged","action":"bridge","prefixes":["2001:db8:80::80/128"],"mono_ns":508,"noticed_mono_ns":505,"confirmed_mono_ns":506,"bridged_mono_ns":507,"generation":2}
+{"event":"decision","service":"app","state":"depreferred","action":"deprefer","prefixes":["2001:db8:80::80/128"],"mono_ns":1508,"noticed_mono_ns":505,"confirmed_mono_ns":506,"bridged_mono_ns":507,"generation":3}
+{"event":"written","generation":3,"written_mono_ns":1510,"mono_ns":1510}
+{"event":"decision","service":"app","state":"withdrawn","action":"withdraw","prefixes":["2001:db8:80::80/128"],"mono_ns":2600,"noticed_mono_ns":505,"generation":4}
+{"event":"written","generation":4,"written_mono_ns":2602,"mono_ns":2602}
+{"event":"decision","service":"app","state":"up","action":"announce","prefixes":["2001:db8:80::80/128"],"mono_ns":5000,"generation":5}
+{"event":"written","generation":5,"written_mono_ns":5003,"mono_ns":5003}
+`
+
+func TestReact(t *testing.T) {
 	tests := []struct {
-		name             string
-		addr             string
-		after            int64
-		noticed, written int64
+		name        string
+		journal     string
+		addr        string
+		from, until int64
+		want        reaction
 	}{
-		{"the service's own withdrawal", "2001:db8:80::80", 500, 505, 515},
-		{"nothing was withdrawn for another address", "2001:db8:53::53", 500, 0, 0},
-		{"nothing was withdrawn since", "2001:db8:80::80", 600, 0, 0},
+		{"a withdrawal", journalText, "2001:db8:80::80", 500, 5000, reaction{noticed: 505, written: 515}},
+		{"of another address", journalText, "2001:db8:53::53", 500, 5000, reaction{}},
+		{"nothing since", journalText, "2001:db8:80::80", 600, 5000, reaction{}},
+		{"bridge, de-prefer, withdraw", bridgedText, "2001:db8:80::80", 500, 5000, reaction{505, 506, 507, 1510, 2602}},
+		{"healed within the grace", bridgedText, "2001:db8:80::80", 500, 1000, reaction{505, 506, 507, 0, 0}},
 	}
-	entries := readJournal(t, journalText)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			noticed, written := withdrawal(entries, netip.MustParseAddr(tt.addr), tt.after)
-			if noticed != tt.noticed || written != tt.written {
-				t.Errorf("withdrawal = %d, %d, want %d, %d", noticed, written, tt.noticed, tt.written)
+			got := react(readJournal(t, tt.journal), netip.MustParseAddr(tt.addr), tt.from, tt.until)
+			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(reaction{})); diff != "" {
+				t.Errorf("reaction (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestResting(t *testing.T) {
+	entries := readJournal(t, bridgedText)
+	addr := netip.MustParseAddr("2001:db8:80::80")
+	for n, want := range map[int]bool{2: true, 3: false, 4: false, 5: false, 6: true, 8: true} {
+		if got := resting(entries[:n], addr); got != want {
+			t.Errorf("resting after %d lines = %v, want %v", n, got, want)
+		}
+	}
+}
+
+func TestUpdatesAndReturn(t *testing.T) {
+	entries, addr := readJournal(t, bridgedText), netip.MustParseAddr("2001:db8:80::80")
+	if n := updates(entries, 500); n != 3 {
+		t.Errorf("%d updates, want 3", n)
+	}
+	if at := announcedAt(entries, addr, 3000); at != 5003 {
+		t.Errorf("announced at %d, want 5003", at)
 	}
 }
 

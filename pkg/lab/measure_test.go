@@ -1,22 +1,26 @@
 package lab
 
 import (
+	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/anyedge/anyedge/pkg/probe"
 )
 
-func TestRoutesBetween(t *testing.T) {
+func TestFirstAndLast(t *testing.T) {
 	host := netip.MustParsePrefix("2001:db8:80::80/128")
 	w := &routeWatch{changes: []routeChange{
 		{node: "r1", at: 5, to: host},
 		{node: "r2", at: 7, to: netip.MustParsePrefix("2001:db8:53::53/128")},
-		{node: "r0", at: 12, to: netip.MustParsePrefix("2001:db8:80::/48")},
 		{node: "r1", at: 18, to: host}, // learns of the new way from r0
+		{node: "r0", at: 12, to: netip.MustParsePrefix("2001:db8:80::/48")},
 		{node: "r0", at: 30, to: host},
 	}}
 	tests := []struct {
@@ -30,11 +34,40 @@ func TestRoutesBetween(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			first, last := w.between(netip.MustParseAddr("2001:db8:80::80"), tt.from, tt.to)
-			if first.node != tt.first || last.node != tt.last {
-				t.Errorf("between = %q, %q, want %q, %q", first.node, last.node, tt.first, tt.last)
+			changes, err := w.of(netip.MustParseAddr("2001:db8:80::80"), tt.from, 100)
+			first, last := firstAndLast(changes, tt.to)
+			if err != nil || first.node != tt.first || last.node != tt.last {
+				t.Errorf("first and last = %q, %q, %v, want %q, %q", first.node, last.node, err, tt.first, tt.last)
 			}
 		})
+	}
+	w.forget(18)
+	if diff := cmp.Diff([]routeChange{{node: "r0", at: 30, to: host}}, w.changes, cmp.AllowUnexported(routeChange{}), cmp.Comparer(equalPrefix)); diff != "" {
+		t.Errorf("not forgotten (-want +got):\n%s", diff)
+	}
+}
+
+func equalPrefix(a, b netip.Prefix) bool { return a == b }
+
+func TestNextHops(t *testing.T) {
+	hop := func(text string) net.IP { return net.ParseIP(text) }
+	via := &netlink.Via{AddrFamily: unix.AF_INET6, Addr: hop("2001:db8::2")}
+	tests := []struct {
+		name   string
+		change routeChange
+		want   string
+	}{
+		{"one", routeChange{hops: nextHops(netlink.Route{Gw: hop("2001:db8::1")})}, "via 2001:db8::1"},
+		{"IPv4 over IPv6", routeChange{hops: nextHops(netlink.Route{Via: via})}, "via 2001:db8::2"},
+		{"several", routeChange{hops: nextHops(netlink.Route{MultiPath: []*netlink.NexthopInfo{{Via: via}, {Gw: hop("2001:db8::1")}}})}, "via 2001:db8::1, 2001:db8::2"},
+		{"connected", routeChange{hops: nextHops(netlink.Route{})}, ""},
+		{"gone", routeChange{hops: nextHops(netlink.Route{Gw: hop("2001:db8::1")}), gone: true}, "removed"},
+	}
+	for _, tt := range tests {
+		tt.change.to = netip.MustParsePrefix("2001:db8:80::/48")
+		if got, want := tt.change.String(), strings.TrimSpace("route to 2001:db8:80::/48 "+tt.want); got != want {
+			t.Errorf("%s: %q, want %q", tt.name, got, want)
+		}
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -26,13 +27,22 @@ type prober struct {
 	report string // path of its JSON
 	done   chan struct{}
 
-	mu      sync.Mutex       // guards following
-	site    string           // who answers
-	since   time.Time        // since when it is that site
-	first   map[string]int64 // when each site's latest spell of answering began, CLOCK_MONOTONIC
-	err     error            // why it ended
-	changed chan struct{}    // closed and renewed at every change
+	mu      sync.Mutex    // guards following
+	site    string        // who answers
+	since   time.Time     // since when it is that site
+	spells  []spell       // who answered, one after the other
+	err     error         // why it ended
+	changed chan struct{} // closed and renewed at every change
 }
+
+// A spell is a time in which one site answers.
+type spell struct {
+	site string
+	from int64 // CLOCK_MONOTONIC of its first answer
+}
+
+// maxSpells bounds what a prober keeps of a client that is thrown about.
+const maxSpells = 1000
 
 // probeTask tells a prober what to do.
 type probeTask struct {
@@ -67,8 +77,7 @@ func probing(ctx context.Context, l *Lab, task probeTask) (*prober, error) {
 	if err := l.Spawn(task.node, cmd); err != nil {
 		return nil, fmt.Errorf("prober: %w", err)
 	}
-	p := &prober{cmd: cmd, report: report.Name(), done: make(chan struct{}), changed: make(chan struct{}),
-		first: map[string]int64{}}
+	p := &prober{cmd: cmd, report: report.Name(), done: make(chan struct{}), changed: make(chan struct{})}
 	go p.follow(events, &said)
 	return p, nil
 }
@@ -100,7 +109,9 @@ func (p *prober) set(site string, at int64, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.site, p.since, p.err = site, time.Now(), err
-	p.first[site] = at
+	if site != "" && len(p.spells) < maxSpells {
+		p.spells = append(p.spells, spell{site, at})
+	}
 	close(p.changed)
 	p.changed = make(chan struct{})
 }
@@ -130,11 +141,15 @@ func (p *prober) until(ctx context.Context, what string, timeout time.Duration, 
 	}
 }
 
-// answeredAt returns when a site's latest spell of answering began, CLOCK_MONOTONIC.
-func (p *prober) answeredAt(site string) int64 {
+// answers returns who answered from a moment on, one after the other.
+func (p *prober) answers(since int64) []spell {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.first[site]
+	i := slices.IndexFunc(p.spells, func(s spell) bool { return s.from > since })
+	if i < 0 {
+		return nil
+	}
+	return slices.Clone(p.spells[i:])
 }
 
 // stop ends the prober and returns its report.

@@ -50,11 +50,18 @@ type Measured struct {
 	RTTMs           float64            `json:"rtt_ms"`         // median round trip from the client to the site that fails
 	ProbeIntervalMs float64            `json:"probe_interval_ms"`
 	Phases          map[string]float64 `json:"phases"`
+	Updates         int                `json:"updates"`       // UPDATEs that agents wrote from the fault on: one for each change and neighbor
+	RouteChanges    int                `json:"route_changes"` // of the routers' tables, for the measured address
+	TCP             *TCP               `json:"tcp,omitempty"` // of a second client; nil: measured with DNS queries
+	Trace           Trace              `json:"trace"`
 	Series          *probe.Series      `json:"series,omitempty"` // of the first run: what the prober saw around the fault; times count from it
 }
 
-// The phases of a failover, in their order.
-var phases = []string{"noticed", "written", "first_route", "diverted", "first_answer"}
+// The phases of a failover and its failback, in the order in which they are shown.
+var phases = []string{
+	"noticed", "confirmed", "bridged", "written", "first_route", "diverted", "first_answer", "withdrawn",
+	"healed", "announced", "returned", "back",
+}
 
 // machine describes where this process runs.
 func machine(netem bool) Machine {
@@ -97,6 +104,13 @@ func (r Result) Summary(w io.Writer) error {
 	row(t, "lost x interval (MTTR)", r.Runs, func(m Measured) (float64, bool) { return m.MTTRMs, true })
 	row(t, "longest gap", r.Runs, func(m Measured) (float64, bool) { return m.GapMs, true })
 	row(t, "healed until back", r.Runs, func(m Measured) (float64, bool) { return m.ReturnMs, true })
+	row(t, "UPDATEs", r.Runs, func(m Measured) (float64, bool) { return float64(m.Updates), true })
+	row(t, "TCP resets", r.Runs, func(m Measured) (float64, bool) {
+		if m.TCP == nil {
+			return 0, false
+		}
+		return float64(m.TCP.Resets), true
+	})
 	row(t, "RTT to the failed site", r.Runs, func(m Measured) (float64, bool) { return m.RTTMs, true })
 	row(t, "MTTR - RTT", r.Runs, func(m Measured) (float64, bool) { return m.MTTRMs - m.RTTMs, m.Lost > 0 })
 	return t.Flush()
