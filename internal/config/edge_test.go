@@ -224,8 +224,41 @@ topology:
 			Binds: []lab.Bind{{Source: "a", Target: "/a"}, {Source: "z", Target: "/b"}},
 		},
 		{Name: "y", Cmd: []string{"b"}, Binds: presetBinds, Env: presetEnv, Labels: labels},
-		{Name: "x", Host: "z", Cmd: []string{"b"}, Binds: presetBinds, Env: presetEnv, Labels: labels},
+		{
+			Name: "x", Host: "z", Cmd: []string{"b"}, Binds: presetBinds, Env: presetEnv, Labels: labels,
+			Sysctls: []lab.Sysctl{{Key: "net.ipv4.ip_forward", Value: "1"}},
+		},
 	}}
+	if d := diff(want, got); err != nil || d != "" {
+		t.Errorf("error %v (-want +got)\n%s", err, d)
+	}
+}
+
+// A router's image says what to run; its node may say otherwise. A node's sysctls replace those of its kind.
+func TestTopologyImages(t *testing.T) {
+	t.Parallel()
+	got, err := ParseTopology("lab/x.clab.yml", strings.NewReader(`
+name: x
+topology:
+  kinds: {linux: {image: anyedge, sysctls: {net.ipv4.ip_forward: 1, net.ipv6.conf.all.forwarding: 1}}}
+  nodes:
+    f: {kind: linux, image: frr}
+    b: {kind: linux, image: "bird:2", cmd: edgelab bird /n.yaml, sysctls: {net.ipv4.ip_forward: 0}}
+  links:
+    - {type: veth, endpoints: [{node: f, interface: eth1}, {node: b, interface: eth1}], mtu: 1600}
+`))
+	routing := lab.Sysctl{Key: "net.ipv6.conf.all.forwarding", Value: "1"}
+	want := lab.Topology{
+		Name: "x", Dir: "lab",
+		Nodes: []lab.Node{
+			{Name: "f", Image: lab.FRR, Cmd: []string{"edgelab", "frr"}, Sysctls: []lab.Sysctl{{Key: "net.ipv4.ip_forward", Value: "1"}, routing}},
+			{
+				Name: "b", Image: lab.BIRD, Cmd: []string{"edgelab", "bird", "/n.yaml"},
+				Sysctls: []lab.Sysctl{routing, {Key: "net.ipv4.ip_forward", Value: "0"}},
+			},
+		},
+		Links: []lab.Link{{A: lab.Endpoint{Node: "f", Interface: "eth1"}, B: lab.Endpoint{Node: "b", Interface: "eth1"}, MTU: 1600}},
+	}
 	if d := diff(want, got); err != nil || d != "" {
 		t.Errorf("error %v (-want +got)\n%s", err, d)
 	}

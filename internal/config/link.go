@@ -13,6 +13,9 @@ import (
 // maxDelay is far beyond any link on earth; more is a slip of the unit.
 const maxDelay = 10 * time.Second
 
+// A link carries IPv6 (RFC 8200, section 5), and no more than an IP packet's length field tells.
+const minMTU, maxMTU = 1280, 65535
+
 func links(list item, nodes []node) []lab.Link {
 	var all []lab.Link
 	used := make(places[lab.Endpoint])
@@ -25,11 +28,12 @@ func links(list item, nodes []node) []lab.Link {
 // link reads the brief form {endpoints: ["r1:eth1", "r2:eth1"]} or the extended form
 // {type: veth, endpoints: [{node: r1, interface: eth1}, ...]}.
 func link(it item, nodes []node, used places[lab.Endpoint]) lab.Link {
-	o := it.labObject("type", "endpoints", "vars")
+	o := it.labObject("type", "endpoints", "mtu", "vars")
 	if o.has("type") {
 		o.get("type").labChoice("veth")
 	}
 	l := lineOf(o.get("vars").labObject("delay", "jitter", "loss"))
+	l.MTU = int(o.get("mtu").integer(0, minMTU, maxMTU))
 	ends := o.need("endpoints", `both ends, such as ["r1:eth1", "r2:eth1"]`)
 	list := ends.list("")
 	if ends.present() && ends.node.Kind == yaml.SequenceNode && len(list) != 2 {

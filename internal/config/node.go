@@ -23,7 +23,9 @@ func readNode(it item, base node) node {
 		"group", "privileged", "cap-add", "image-pull-policy", "sysctls")
 	n.give(o)
 	o.get("kind").labChoice("linux")
-	image(o.get("image"))
+	if o.has("image") {
+		n.Image = image(o.get("image"))
+	}
 	if o.has("cmd") {
 		n.Cmd = command(o.get("cmd"))
 	}
@@ -33,6 +35,7 @@ func readNode(it item, base node) node {
 	n.Binds = binds(o.get("binds"), n.Binds)
 	n.Env = words(o.get("env"), n.Env)
 	n.Labels = words(o.get("labels"), n.Labels)
+	n.Sysctls = joinSysctls(n.Sysctls, sysctls(o.get("sysctls")))
 	containerOnly(o)
 	return n
 }
@@ -63,15 +66,25 @@ func containerOnly(o object) {
 		c.str("a capability, such as NET_ADMIN")
 	}
 	o.get("image-pull-policy").labChoice("Never", "never", "IfNotPresent", "ifnotpresent", "Always", "always")
-	sysctls(o.get("sysctls"))
 }
 
-func image(it item) {
-	text := it.str("anyedge, with a tag or without")
+// joinSysctls sets more over base; a later setting of a key replaces an earlier one.
+func joinSysctls(base, more []lab.Sysctl) []lab.Sysctl {
+	base = slices.DeleteFunc(base, func(old lab.Sysctl) bool {
+		return slices.ContainsFunc(more, func(s lab.Sysctl) bool { return s.Key == old.Key })
+	})
+	return append(base, more...)
+}
+
+func image(it item) lab.Image {
+	const what = "anyedge, frr, bird or exabgp, with a tag or without"
+	text := it.str(what)
 	name, tag, tagged := strings.Cut(text, ":")
-	if text != "" && (name != "anyedge" || tagged && !isTag(tag)) {
-		it.bad("%q is not supported by edgelab: write anyedge, with a tag or without", text)
+	image, known := lab.ImageByName(name)
+	if text != "" && (!known || tagged && !isTag(tag)) {
+		it.bad("%q is not supported by edgelab: write %s", text, what)
 	}
+	return image
 }
 
 func isTag(s string) bool {

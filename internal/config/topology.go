@@ -68,6 +68,9 @@ func nodes(it item, base node) []node {
 			n = readNode(p.value, base)
 		}
 		n.Name, n.at = p.name, p.key
+		if !n.given["cmd"] && n.Image.Cmd() != nil {
+			n.Cmd, n.given["cmd"] = n.Image.Cmd(), true
+		}
 		n.complete()
 		all = append(all, n)
 	}
@@ -85,7 +88,7 @@ func isHostname(s string) bool {
 }
 
 func (n node) clone() node {
-	n.Binds = slices.Clone(n.Binds)
+	n.Binds, n.Sysctls = slices.Clone(n.Binds), slices.Clone(n.Sysctls)
 	n.Env, n.Labels, n.given = maps.Clone(n.Env), maps.Clone(n.Labels), maps.Clone(n.given)
 	return n
 }

@@ -155,11 +155,16 @@ func (t Topology) gns3Node(host Node, files map[string][]byte) (gns3Node, error)
 	if err != nil {
 		return gns3Node{}, err
 	}
+	for _, n := range together {
+		if n.Image != host.Image {
+			return gns3Node{}, fmt.Errorf("%s is of image %s, the host of image %s, and in GNS3 both run in one container", n.Name, n.Image, host.Image)
+		}
+	}
 	return gns3Node{
 		ComputeID: "local", ConsoleType: "telnet", Label: gns3Label{Style: gns3Style, Text: host.Name, Y: -25}, Name: host.Name, NodeID: id,
 		NodeType: "docker", Symbol: ":/symbols/docker_guest.svg", Z: 1,
 		Properties: gns3Properties{
-			Adapters: adapters, Environment: env, ExtraVolumes: volumes, Image: "anyedge:latest", StartCommand: command,
+			Adapters: adapters, Environment: env, ExtraVolumes: volumes, Image: host.Image.String() + ":latest", StartCommand: command,
 		},
 	}, nil
 }

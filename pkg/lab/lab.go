@@ -19,12 +19,14 @@ type Topology struct {
 
 // A Node is one container of the file: a host with interfaces, or one more program on another node's host.
 type Node struct {
-	Name   string
-	Host   string   // network-mode container:HOST; empty: the node has a network of its own
-	Cmd    []string // program and arguments
-	Binds  []Bind
-	Env    map[string]string
-	Labels map[string]string
+	Name    string
+	Image   Image
+	Host    string   // network-mode container:HOST; empty: the node has a network of its own
+	Cmd     []string // program and arguments
+	Binds   []Bind
+	Env     map[string]string
+	Labels  map[string]string
+	Sysctls []Sysctl // of a network of its own, set before any interface is there
 }
 
 // A Bind shows a file or directory of the host at a path inside the node.
@@ -40,6 +42,7 @@ type Link struct {
 	Delay  time.Duration // one way
 	Jitter time.Duration // up to that much more or less than Delay; frames stay in order
 	Loss   float64       // share of frames that never arrive, 0 to 1
+	MTU    int           // of both interfaces, bytes; 0: what they come with
 }
 
 // ideal tells that frames arrive at once, all of them.

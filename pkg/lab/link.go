@@ -45,7 +45,7 @@ func (e Endpoint) String() string { return e.Node + ":" + e.Interface }
 
 func (c *cable) direct(n int, nodes map[string]namespace) error {
 	a, b := fmt.Sprintf("a%d", n), fmt.Sprintf("b%d", n)
-	if err := veth(a, b); err != nil {
+	if err := veth(a, b, c.link.MTU); err != nil {
 		return err
 	}
 	return errors.Join(hand(a, c.link.A, nodes), hand(b, c.link.B, nodes))
@@ -55,7 +55,7 @@ func (c *cable) delayed(n int, nodes map[string]namespace) error {
 	var index [2]int
 	for i, end := range []Endpoint{c.link.A, c.link.B} {
 		near, far := fmt.Sprintf("n%d.%d", n, i), fmt.Sprintf("w%d.%d", n, i)
-		if err := veth(near, far); err != nil {
+		if err := veth(near, far, c.link.MTU); err != nil {
 			return err
 		}
 		side, err := netlink.LinkByName(far)
@@ -78,8 +78,9 @@ func (c *cable) delayed(n int, nodes map[string]namespace) error {
 	return err
 }
 
-func veth(a, b string) error {
-	return netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: a}, PeerName: b})
+// veth makes a pair; mtu 0 leaves it to the kernel.
+func veth(a, b string, mtu int) error {
+	return netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: a, MTU: mtu}, PeerName: b, PeerMTU: uint32(mtu)})
 }
 
 // hand moves an interface into its node under its own name, and sets it up.

@@ -198,8 +198,11 @@ func (p *process) command(ctx context.Context, argv []string) (*exec.Cmd, error)
 	return cmd, nil
 }
 
+// systemPath is where a node finds the machine's programs.
+const systemPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
 func (p *process) environ() []string {
-	env := []string{"PATH=" + p.bin + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"}
+	env := []string{"PATH=" + p.bin + ":" + systemPath, "HOME=/root"}
 	for k, v := range p.node.Env {
 		env = append(env, k+"="+v)
 	}

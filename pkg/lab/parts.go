@@ -11,6 +11,7 @@ import (
 const (
 	LabelRole = "anyedge-role" // client, service, dns or agent
 	LabelSite = "anyedge-site" // of a service, dns or agent
+	LabelHost = "anyedge-host" // of the same where a site has several hosts: the name with which its programs answer
 	LabelVIP  = "anyedge-vip"  // of the client: address:port that the service answers on
 	LabelDNS  = "anyedge-dns"  // of the client: address:port of the DNS service
 	LabelName = "anyedge-name" // of the client: a name that the DNS service knows
@@ -21,7 +22,7 @@ type parts struct {
 	client   string
 	vip, dns netip.AddrPort
 	name     string
-	sites    []string
+	sites    []string // as their programs answer: a site with several hosts is here once for each of them
 	routers  []string
 	players  map[[2]string]string // role and site -> node
 	hosts    map[string]string    // site -> node that owns its network
@@ -47,7 +48,7 @@ func findParts(t Topology) (parts, error) {
 }
 
 func (p *parts) add(n Node) (err error) {
-	if len(n.Cmd) > 1 && n.Cmd[0] == "edgelab" && n.Cmd[1] == "router" {
+	if n.routes() {
 		p.routers = append(p.routers, n.Name)
 	}
 	switch role, site := n.Labels[LabelRole], n.Labels[LabelSite]; role {
@@ -64,6 +65,7 @@ func (p *parts) add(n Node) (err error) {
 		if site == "" {
 			return fmt.Errorf("label %s lacks", LabelSite)
 		}
+		site = cmp.Or(n.Labels[LabelHost], site)
 		p.players[[2]string{role, site}] = n.Name
 		p.hosts[site] = cmp.Or(n.Host, n.Name)
 		if !slices.Contains(p.sites, site) {
@@ -73,6 +75,11 @@ func (p *parts) add(n Node) (err error) {
 		return fmt.Errorf("label %s: %q is none of client, service, dns, agent", LabelRole, role)
 	}
 	return nil
+}
+
+// routes tells whether a node is a router: one of ours, or of an image that is one.
+func (n Node) routes() bool {
+	return images[n.Image].router || len(n.Cmd) > 1 && n.Cmd[0] == "edgelab" && n.Cmd[1] == "router"
 }
 
 // addUplink notes that a link leads from a host to a router.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,7 +16,10 @@ import (
 const hidden = "/.host"
 
 // own are the directories that every node has for itself, as in its container: the host's are not seen.
-var own = []string{"/etc/anyedge", "/run/anyedge", "/var/lib/anyedge"}
+var own = []string{
+	"/etc/anyedge", "/run/anyedge", "/var/lib/anyedge",
+	"/etc/frr", "/run/frr", "/var/tmp/frr", "/etc/bird", "/run/bird", "/etc/exabgp", "/run/exabgp",
+}
 
 // newRoot gives the calling process, in a mount namespace of its own, a root in memory: the machine's programs and
 // files, but fresh /run, /etc and /var that only point at the machine's, so that a node can have its own files at
@@ -59,6 +63,9 @@ func fillRoot(root, keep string) error {
 	if err := errors.Join(point(root, "/etc"), point(root, "/var")); err != nil {
 		return err
 	}
+	if err := adoptFRR(root); err != nil {
+		return err
+	}
 	for _, dir := range own {
 		if err := os.MkdirAll(root+dir, 0o755); err != nil {
 			return err
@@ -91,8 +98,8 @@ func show(e fs.DirEntry, root string) error {
 	}
 }
 
-// point makes dir a directory of links into the host's one, and /var/lib likewise one level deeper: additions stay in
-// the lab, everything else reads through.
+// point makes dir a directory of links into the host's one, and likewise those that nodes have own directories in:
+// additions stay in the lab, everything else reads through.
 func point(root, dir string) error {
 	if err := bind(dir, root+hidden+dir, false); err != nil {
 		return err
@@ -112,7 +119,7 @@ func linkAll(root, dir string) error {
 		path := filepath.Join(dir, e.Name())
 		switch {
 		case slices.Contains(own, path):
-		case path == "/var/lib":
+		case holdsOwn(path):
 			if err := linkAll(root, path); err != nil {
 				return err
 			}
@@ -123,6 +130,10 @@ func linkAll(root, dir string) error {
 		}
 	}
 	return nil
+}
+
+func holdsOwn(dir string) bool {
+	return slices.ContainsFunc(own, func(o string) bool { return strings.HasPrefix(o, dir+"/") })
 }
 
 // bind shows source at target, which is made if it lacks.

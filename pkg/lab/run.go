@@ -73,6 +73,9 @@ func (l *Lab) build() error {
 			return fmt.Errorf("node %s: %w", n.Name, err)
 		}
 		l.spaces[n.Name] = ns
+		if err := ns.do(n.setSysctls); err != nil {
+			return fmt.Errorf("node %s: %w", n.Name, err)
+		}
 	}
 	l.netem = haveNetem()
 	for i, link := range l.Topology.Links {
@@ -81,6 +84,16 @@ func (l *Lab) build() error {
 			return err
 		}
 		l.cables = append(l.cables, c)
+	}
+	return nil
+}
+
+// setSysctls does what a container engine does with the topology's sysctls. The calling thread is in the node's namespace.
+func (n Node) setSysctls() error {
+	for _, s := range n.Sysctls {
+		if err := s.apply(); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -238,10 +251,13 @@ func (l *Lab) node(name string) (*process, error) {
 	return p, nil
 }
 
-// CheckPrograms tells which program of the topology is neither in bin nor on the machine.
+// CheckPrograms tells which program of the topology is neither in bin nor on the machine, and where it comes from.
 func CheckPrograms(t Topology, bin string) error {
 	var missing []string
 	for _, n := range t.Nodes {
+		if err := n.Image.check(installed); err != nil {
+			return fmt.Errorf("node %s of lab %s: %w", n.Name, t.Name, err)
+		}
 		if len(n.Cmd) == 0 || strings.HasPrefix(n.Cmd[0], "/") {
 			continue
 		}
@@ -256,4 +272,17 @@ func CheckPrograms(t Topology, bin string) error {
 		return fmt.Errorf("program %s of lab %s is missing: run make build", missing[0], t.Name)
 	}
 	return nil
+}
+
+// installed looks where nodes look, not where the caller does: an ordinary user's PATH lacks sbin.
+func installed(program string) bool {
+	for _, dir := range strings.Split(systemPath, ":") {
+		if filepath.IsAbs(program) {
+			dir = ""
+		}
+		if _, err := os.Stat(filepath.Join(dir, program)); err == nil {
+			return true
+		}
+	}
+	return false
 }
