@@ -41,13 +41,9 @@ func list(out io.Writer, labs string) error {
 	if err != nil {
 		return err
 	}
-	files, err := filepath.Glob(filepath.Join(dir, "*", "*.clab.yml"))
-	if err != nil {
-		return err
-	}
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "LAB\tNODES\tLINKS\tSTATE\tFILE")
-	for _, f := range files {
+	for _, f := range topologyFiles(dir) {
 		topology, err := readTopology(f)
 		if err != nil {
 			return err
@@ -301,7 +297,7 @@ func binDir() (string, error) {
 	return filepath.Dir(exe), err
 }
 
-// topologyFile finds the file of a lab given by name or by path.
+// topologyFile finds the file of a lab given by name or by path. A lab's directory may hold variants of it beside it.
 func topologyFile(labs, name string) (string, error) {
 	if strings.HasSuffix(name, ".yml") || strings.HasSuffix(name, ".yaml") {
 		return filepath.Abs(name)
@@ -310,14 +306,20 @@ func topologyFile(labs, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	path, err := filepath.Abs(filepath.Join(dir, name, name+".clab.yml"))
-	if err != nil {
-		return "", err
+	for _, path := range topologyFiles(dir) {
+		if filepath.Base(path) == name+topologySuffix {
+			return filepath.Abs(path)
+		}
 	}
-	if _, err := os.Stat(path); err != nil {
-		return "", fmt.Errorf("no lab %q: edgelab list shows those there are: %w", name, err)
-	}
-	return path, nil
+	return "", fmt.Errorf("no lab %q in %s: edgelab list shows those there are", name, dir)
+}
+
+const topologySuffix = ".clab.yml"
+
+// topologyFiles returns the topology files below a directory of labs, in their order.
+func topologyFiles(dir string) []string {
+	found, _ := filepath.Glob(filepath.Join(dir, "*", "*"+topologySuffix)) // the pattern is well-formed
+	return found
 }
 
 // findTopology reads the topology of a lab given by name or by path.
