@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/netip"
 	"os"
@@ -57,6 +58,11 @@ func (e entry) covers(addr netip.Addr) bool {
 	return slices.ContainsFunc(e.Prefixes, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
+// sick tells whether a decision is about an address that is not served by its own host, or will not be for long.
+func (e entry) sick() bool {
+	return !slices.Contains([]string{"starting", "settling", "up", "degraded", "isolated"}, e.State)
+}
+
 // A reaction is what an agent did about a fault, CLOCK_MONOTONIC in nanoseconds; 0: it did not.
 type reaction struct {
 	noticed, confirmed, bridged int64
@@ -67,7 +73,7 @@ type reaction struct {
 // react finds what an agent did in (from, until] about what covers addr. It is empty when the agent itself is gone.
 func react(entries []entry, addr netip.Addr, from, until int64) (r reaction) {
 	for _, e := range entries {
-		if e.Event != "decision" || e.MonoNs <= from || e.MonoNs > until || e.Action == "announce" || !e.covers(addr) {
+		if e.Event != "decision" || e.MonoNs <= from || e.MonoNs > until || !e.sick() || !e.covers(addr) {
 			continue
 		}
 		if r.noticed == 0 {
@@ -103,7 +109,7 @@ func writtenAt(entries []entry, decision entry) int64 {
 // announcedAt tells when the first UPDATE was written that announced what covers addr after a moment.
 func announcedAt(entries []entry, addr netip.Addr, after int64) int64 {
 	for _, e := range entries {
-		if e.Event == "decision" && e.MonoNs > after && e.Action == "announce" && e.covers(addr) {
+		if e.Event == "decision" && e.MonoNs > after && e.Action == "announce" && !e.sick() && e.covers(addr) {
 			return writtenAt(entries, e)
 		}
 	}
@@ -142,7 +148,7 @@ func announcing(entries []entry) bool {
 		case "start":
 			clear(last)
 		case "decision":
-			last[e.Service] = e.State
+			last[fmt.Sprint(e.Service, e.Prefixes)] = e.State // every address stands for itself
 		}
 	}
 	for _, state := range last {

@@ -37,7 +37,7 @@ func readJournal(t *testing.T, text string) []entry {
 
 const bridgedText = `{"event":"decision","service":"app","state":"up","action":"announce","prefixes":["2001:db8:80::80/128"],"mono_ns":110,"generation":2}
 {"event":"written","generation":2,"written_mono_ns":120,"mono_ns":120}
-{"event":"decision","service":"app","state":"bridged","action":"bridge","prefixes":["2001:db8:80::80/128"],"mono_ns":508,"noticed_mono_ns":505,"confirmed_mono_ns":506,"bridged_mono_ns":507,"generation":2}
+{"event":"decision","service":"app","state":"bridged","action":"announce","prefixes":["2001:db8:80::80/128"],"mono_ns":508,"noticed_mono_ns":505,"confirmed_mono_ns":506,"bridged_mono_ns":507,"generation":2}
 {"event":"decision","service":"app","state":"depreferred","action":"deprefer","prefixes":["2001:db8:80::80/128"],"mono_ns":1508,"noticed_mono_ns":505,"confirmed_mono_ns":506,"bridged_mono_ns":507,"generation":3}
 {"event":"written","generation":3,"written_mono_ns":1510,"mono_ns":1510}
 {"event":"decision","service":"app","state":"withdrawn","action":"withdraw","prefixes":["2001:db8:80::80/128"],"mono_ns":2600,"noticed_mono_ns":505,"generation":4}
