@@ -24,12 +24,20 @@ type entry struct {
 	Action      string         `json:"action"`
 	Reason      string         `json:"reason"`
 	Neighbor    string         `json:"neighbor"`
-	Prefixes    []netip.Prefix `json:"prefixes"`
+	Protocol    string         `json:"protocol"`
+	VIPs        []netip.Prefix `json:"vips"`     // that it is about
+	Prefixes    []netip.Prefix `json:"prefixes"` // whose announcement it changed
+	Targets     []bridgeTarget `json:"targets"`
 	NoticedNs   int64          `json:"noticed_mono_ns"`
 	ConfirmedNs int64          `json:"confirmed_mono_ns"` // the verdict was taken
 	BridgedNs   int64          `json:"bridged_mono_ns"`   // packets take the bridge
 	Generation  uint64         `json:"generation"`
 	WrittenNs   int64          `json:"written_mono_ns"`
+}
+
+// A bridgeTarget is a host to which packets are bridged.
+type bridgeTarget struct {
+	Peer string `json:"peer"`
 }
 
 // journal reads an agent's journal. A line that is still being written is left out; no file yet is an empty journal.
@@ -53,9 +61,10 @@ func (l *Lab) journal(agent string) ([]entry, error) {
 	return entries, lines.Err()
 }
 
-// covers tells whether the entry is about a prefix that holds addr.
+// covers tells whether the entry is about addr.
 func (e entry) covers(addr netip.Addr) bool {
-	return slices.ContainsFunc(e.Prefixes, func(p netip.Prefix) bool { return p.Contains(addr) })
+	contains := func(p netip.Prefix) bool { return p.Contains(addr) }
+	return slices.ContainsFunc(e.VIPs, contains) || slices.ContainsFunc(e.Prefixes, contains)
 }
 
 // sick tells whether a decision is about an address that is not served by its own host, or will not be for long.
@@ -68,12 +77,19 @@ type reaction struct {
 	noticed, confirmed, bridged int64
 	written                     int64 // the first UPDATE: de-preferred or withdrawn
 	withdrawn                   int64 // the UPDATE that withdrew, where another one came before it
+	unbridged                   int64 // packets take the bridge no more
 }
 
 // react finds what an agent did in (from, until] about what covers addr. It is empty when the agent itself is gone.
 func react(entries []entry, addr netip.Addr, from, until int64) (r reaction) {
 	for _, e := range entries {
-		if e.Event != "decision" || e.MonoNs <= from || e.MonoNs > until || !e.sick() || !e.covers(addr) {
+		if e.MonoNs <= from || e.MonoNs > until || !e.covers(addr) {
+			continue
+		}
+		if e.Event == "bridge" && e.Action == "off" {
+			r.unbridged = e.MonoNs
+		}
+		if e.Event != "decision" || !e.sick() {
 			continue
 		}
 		if r.noticed == 0 {
@@ -148,7 +164,7 @@ func announcing(entries []entry) bool {
 		case "start":
 			clear(last)
 		case "decision":
-			last[fmt.Sprint(e.Service, e.Prefixes)] = e.State // every address stands for itself
+			last[fmt.Sprint(e.Service, e.VIPs)] = e.State // every address stands for itself
 		}
 	}
 	for _, state := range last {

@@ -37,10 +37,11 @@ func readJournal(t *testing.T, text string) []entry {
 
 const bridgedText = `{"event":"decision","service":"app","state":"up","action":"announce","prefixes":["2001:db8:80::80/128"],"mono_ns":110,"generation":2}
 {"event":"written","generation":2,"written_mono_ns":120,"mono_ns":120}
-{"event":"decision","service":"app","state":"bridged","action":"announce","prefixes":["2001:db8:80::80/128"],"mono_ns":508,"noticed_mono_ns":505,"confirmed_mono_ns":506,"bridged_mono_ns":507,"generation":2}
+{"event":"decision","service":"app","state":"bridged","action":"announce","vips":["2001:db8:80::80/128"],"prefixes":[],"mono_ns":508,"noticed_mono_ns":505,"confirmed_mono_ns":506,"bridged_mono_ns":507,"generation":2}
 {"event":"decision","service":"app","state":"depreferred","action":"deprefer","prefixes":["2001:db8:80::80/128"],"mono_ns":1508,"noticed_mono_ns":505,"confirmed_mono_ns":506,"bridged_mono_ns":507,"generation":3}
 {"event":"written","generation":3,"written_mono_ns":1510,"mono_ns":1510}
 {"event":"decision","service":"app","state":"withdrawn","action":"withdraw","prefixes":["2001:db8:80::80/128"],"mono_ns":2600,"noticed_mono_ns":505,"generation":4}
+{"event":"bridge","service":"app","action":"off","vips":["2001:db8:80::80/128"],"targets":[],"mono_ns":2700}
 {"event":"written","generation":4,"written_mono_ns":2602,"mono_ns":2602}
 {"event":"decision","service":"app","state":"up","action":"announce","prefixes":["2001:db8:80::80/128"],"mono_ns":5000,"generation":5}
 {"event":"written","generation":5,"written_mono_ns":5003,"mono_ns":5003}
@@ -57,8 +58,8 @@ func TestReact(t *testing.T) {
 		{"a withdrawal", journalText, "2001:db8:80::80", 500, 5000, reaction{noticed: 505, written: 515}},
 		{"of another address", journalText, "2001:db8:53::53", 500, 5000, reaction{}},
 		{"nothing since", journalText, "2001:db8:80::80", 600, 5000, reaction{}},
-		{"bridge, de-prefer, withdraw", bridgedText, "2001:db8:80::80", 500, 5000, reaction{505, 506, 507, 1510, 2602}},
-		{"healed within the grace", bridgedText, "2001:db8:80::80", 500, 1000, reaction{505, 506, 507, 0, 0}},
+		{"bridge, de-prefer, withdraw", bridgedText, "2001:db8:80::80", 500, 5000, reaction{505, 506, 507, 1510, 2602, 2700}},
+		{"healed within the grace", bridgedText, "2001:db8:80::80", 500, 1000, reaction{505, 506, 507, 0, 0, 0}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -73,7 +74,7 @@ func TestReact(t *testing.T) {
 func TestResting(t *testing.T) {
 	entries := readJournal(t, bridgedText)
 	addr := netip.MustParseAddr("2001:db8:80::80")
-	for n, want := range map[int]bool{2: true, 3: false, 4: false, 5: false, 6: true, 8: true} {
+	for n, want := range map[int]bool{2: true, 3: false, 4: false, 5: false, 6: true, 9: true} {
 		if got := resting(entries[:n], addr); got != want {
 			t.Errorf("resting after %d lines = %v, want %v", n, got, want)
 		}

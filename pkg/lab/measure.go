@@ -101,6 +101,7 @@ func (f failure) phases(p parts, s saw) map[string]float64 {
 	phase("bridged", reacted.bridged)
 	phase("written", reacted.written)
 	phase("withdrawn", reacted.withdrawn)
+	phase("unbridged", reacted.unbridged)
 
 	diverting := f.answer // what routers do later does not move the client
 	if reacted.bridged > 0 {

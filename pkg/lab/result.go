@@ -59,7 +59,7 @@ type Measured struct {
 
 // The phases of a failover and its failback, in the order in which they are shown.
 var phases = []string{
-	"noticed", "confirmed", "bridged", "written", "first_route", "diverted", "first_answer", "withdrawn",
+	"noticed", "confirmed", "bridged", "written", "first_route", "diverted", "first_answer", "withdrawn", "unbridged",
 	"healed", "announced", "returned", "back",
 }
 

@@ -108,17 +108,29 @@ func (t *tracer) addJournal(agent string, entries []entry, addr netip.Addr) {
 			told = e
 			t.add(e.MonoNs, agent, TraceDecision, fmt.Sprintf("%s %s, %s: %s", e.Service, e.State, e.Action, e.Reason))
 		case "bridge":
-			if e.covers(addr) || len(e.Prefixes) == 0 {
-				t.add(e.MonoNs, agent, TraceBridge, joinWords(e.Action, e.State, e.Reason))
+			if e.covers(addr) {
+				t.add(e.MonoNs, agent, TraceBridge, joinWords(e.Action, e.peers(), e.Reason))
 			}
 		case "written":
 			t.add(e.WrittenNs, agent, TraceWritten, "UPDATE to "+e.Neighbor)
 		case "session":
-			t.add(e.MonoNs, agent, TraceSession, joinWords(e.Neighbor, e.State, e.Reason))
+			t.add(e.MonoNs, agent, TraceSession, joinWords(e.Protocol, e.Neighbor, e.State, e.Reason))
 		case "start":
 			t.add(e.MonoNs, agent, TraceStart, "")
 		}
 	}
+}
+
+// peers names the hosts that packets are bridged to.
+func (e entry) peers() string {
+	if len(e.Targets) == 0 {
+		return ""
+	}
+	var names []string
+	for _, t := range e.Targets {
+		names = append(names, t.Peer)
+	}
+	return "to " + strings.Join(names, ", ") + ":"
 }
 
 func joinWords(words ...string) string {
