@@ -37,6 +37,7 @@ type agent struct {
 	journal    *announce.Journal
 	addresses  *vip.Addresses // nil: not managed
 	speaker    *bgp.Speaker
+	announcer  announcer
 	monitor    *health.Monitor
 	drains     *announce.Drains
 	controller *announce.Controller
@@ -115,11 +116,12 @@ func (a *agent) wire(cfg config.Agent) (err error) {
 		announced, checked = append(announced, s.Announce), append(checked, s.Health)
 	}
 	a.monitor = health.NewMonitor(a.log, checked...)
-	var addresses announce.Addresses // stays nil when not managed
-	if a.addresses != nil {
-		addresses = a.addresses
+	a.announcer = announcer{a.speaker, make(chan struct{}, 1)}
+	parts := announce.Parts{Health: a.monitor, Speaker: a.announcer, Journal: a.journal, Drains: a.drains}
+	if a.addresses != nil { // else it stays nil
+		parts.Addresses = a.addresses
 	}
-	a.controller = announce.NewController(a.log, a.monitor, addresses, a.speaker, a.journal, a.drains, announced...)
+	a.controller = announce.NewController(a.log, parts, announce.Config{Services: announced})
 	a.api = siteapi.NewServer(orders{a}, a.log)
 	a.registry.MustRegister(a.speaker, a.monitor, a.controller,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

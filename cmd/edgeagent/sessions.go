@@ -3,15 +3,37 @@ package main
 import (
 	"context"
 	"net/netip"
+
+	"github.com/anyedge/anyedge/pkg/announce"
+	"github.com/anyedge/anyedge/pkg/bgp"
 )
+
+// announcer is the speaker as the controller knows it. The speaker's one signal is followed here and passed on.
+type announcer struct {
+	*bgp.Speaker
+	changed chan struct{} // capacity 1
+}
+
+// Changed implements announce.Speaker.
+func (a announcer) Changed() <-chan struct{} { return a.changed }
+
+// Heard implements announce.Speaker: nobody is heard until the speaker itself can tell.
+func (a announcer) Heard(netip.Prefix) []netip.Addr { return nil }
+
+// Carries implements announce.Speaker: everything is, until the speaker itself can tell.
+func (a announcer) Carries(netip.Prefix) bool { return true }
 
 // followSessions tells the journal what becomes of the sessions; the speaker itself tells the log.
 func (a *agent) followSessions(ctx context.Context) error {
 	established := make(map[netip.Addr]bool)
 	for {
+		select {
+		case a.announcer.changed <- struct{}{}: // first: counters of sessions are read from GoBGP's loop
+		default:
+		}
 		for _, n := range a.speaker.Neighbors() {
 			if n.Established != established[n.Address] {
-				a.journal.Session(n)
+				a.journal.Session(announce.SessionChange{Time: n.Since, Protocol: "bgp", Neighbor: n.Address, State: n.State, Reason: n.Reason})
 			}
 			established[n.Address] = n.Established
 		}

@@ -92,35 +92,35 @@ func (k *keeper) note(err error) {
 	}
 }
 
-// blocked returns why one of the service's addresses is not on the host.
-func (k *keeper) blocked(s Service) error {
+// blocked returns why the VIP's address is not on the host.
+func (k *keeper) blocked(v VIP) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return concerning(k.err, s)
+	return concerning(k.err, v.Address, func(err error) (netip.Prefix, bool) {
+		var about interface{ Address() netip.Prefix }
+		if !errors.As(err, &about) {
+			return netip.Prefix{}, false
+		}
+		return about.Address(), true
+	})
 }
 
-// concerning returns the part of an error that is about the addresses of s: that which names one of them, or none at all.
-func concerning(err error, s Service) error {
+// concerning returns the part of an error that is about a VIP: what names it, or names none at all.
+func concerning(err error, vip netip.Prefix, named func(error) (netip.Prefix, bool)) error {
 	if err == nil {
 		return nil
 	}
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var parts []error
 		for _, e := range joined.Unwrap() {
-			parts = append(parts, concerning(e, s))
+			parts = append(parts, concerning(e, vip, named))
 		}
 		return errors.Join(parts...)
 	}
-	var about interface{ Address() netip.Prefix }
-	if !errors.As(err, &about) {
-		return err
+	if about, ok := named(err); ok && about != vip {
+		return nil
 	}
-	for _, v := range s.VIPs {
-		if v.Address == about.Address() {
-			return err
-		}
-	}
-	return nil
+	return err
 }
 
 func text(err error) string {

@@ -12,42 +12,28 @@ import (
 	"github.com/anyedge/anyedge/pkg/health"
 )
 
-// Health tells the state of the services, as health.Monitor does.
-type Health interface {
-	Changed() <-chan struct{} // one signal, not a queue
-	Status() []health.Status
-}
-
-// Speaker announces, as bgp.Speaker does.
-type Speaker interface {
-	// Set makes ads the whole wanted set and returns as soon as the change is taken.
-	Set(ctx context.Context, ads ...bgp.Advertisement) (generation uint64, err error)
-	// Wait returns when every neighbor that can be told was told.
-	Wait(ctx context.Context, generation uint64) error
-}
-
-// A Controller decides for a set of services and has the result announced.
+// A Controller decides for a set of services and has the result bridged and announced.
 type Controller struct {
-	log      *slog.Logger
-	health   Health
-	speaker  Speaker
-	journal  *Journal
-	services []Service
-	plan     plan
-	keeper   *keeper
-	confirm  *confirmer
-	drains   *Drains // nil: nothing but stopping drains
-	metrics  *metrics
-	hurry    chan struct{}
-	hurried  sync.Once
-	changed  chan struct{} // capacity 1: status
+	log     *slog.Logger
+	parts   Parts
+	plan    plan
+	keeper  *keeper
+	confirm *confirmer
+	outside *outside
+	repair  *repair
+	metrics *metrics
+	hurry   chan struct{}
+	hurried sync.Once
+	changed chan struct{} // capacity 1: status
 
 	statusMu sync.Mutex // guards status
 	status   []ServiceStatus
+	stateOf  map[netip.Addr]State // of each VIP
 
 	// What follows belongs to the goroutine of Run.
 	index      map[string]int // of a service, by name
-	memory     []Memory
+	machine    *machine
+	drain      []string            // why each service is to be drained
 	wanted     []bgp.Advertisement // after the last decision
 	announced  []bgp.Advertisement // what the speaker took last
 	generation uint64
@@ -57,45 +43,49 @@ type Controller struct {
 	hurrying   bool // in stopping: no more waits
 }
 
-// NewController returns a controller of services; it starts nothing. Nil addresses: somebody else puts them on the host.
-// A nil journal records nothing, nil drains ask for nothing, a nil log discards. Health may leave out services: these stay unknown.
-func NewController(log *slog.Logger, h Health, addresses Addresses, speaker Speaker, journal *Journal, drains *Drains, services ...Service) *Controller {
+// NewController returns a controller; it starts nothing. Health and Speaker must be there; a nil log discards.
+func NewController(log *slog.Logger, parts Parts, cfg Config) *Controller {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	m, p := newMetrics(), newPlan(services)
-	m.init(services, p)
+	machine := newMachine(cfg)
+	p := newPlan(machine.vips)
+	m := newMetrics()
+	m.init(machine.services, p)
+	k := newKeeper(log, parts.Addresses, p.addresses, m)
+	r := newRepair(log, parts, m)
 	c := &Controller{
-		log: log, health: h, speaker: speaker, journal: journal,
-		services: slices.Clone(services),
-		plan:     p,
-		keeper:   newKeeper(log, addresses, p.addresses, m),
-		confirm:  newConfirmer(speaker),
-		drains:   drains,
-		metrics:  m,
-		hurry:    make(chan struct{}),
-		changed:  make(chan struct{}, 1),
-		status:   make([]ServiceStatus, len(services)),
-		index:    make(map[string]int),
-		memory:   make([]Memory, len(services)),
+		log: log, parts: parts, plan: p, keeper: k, repair: r, metrics: m, machine: machine,
+		confirm: newConfirmer(parts.Speaker),
+		outside: &outside{parts: parts, vips: machine.vips, keeper: k, repair: r, isolation: make([]bool, len(machine.vips))},
+		hurry:   make(chan struct{}),
+		changed: make(chan struct{}, 1),
+		status:  make([]ServiceStatus, len(cfg.Services)),
+		stateOf: make(map[netip.Addr]State),
+		drain:   make([]string, len(cfg.Services)),
+		index:   make(map[string]int),
 	}
-	for i, s := range services {
+	for i, s := range machine.services {
 		c.index[s.Name] = i
-		c.status[i].Service = s.Name
+	}
+	for i := range c.status {
+		c.status[i] = c.statusOf(i)
 	}
 	return c
 }
 
 // Run decides until ctx is done. Then it drains what is announced, each service for its own time, withdraws everything, waits
-// a moment until that was written to the routers and what is under way was served, and returns nil. All the while the addresses stay on the host, for packets under
-// way: the caller stops the speaker, and only then removes them. Run may be called once; the speaker must take calls of Set
-// from before Run until it has returned.
+// a moment until that was written to the routers and what is under way was served, and returns nil. All the while addresses
+// and bridges stay, for packets under way: the caller stops the speaker, and only then removes them. Run may be called once;
+// the bridge must be ready, and speaker and bridge must take calls of Set from before Run until it has returned.
 func (c *Controller) Run(ctx context.Context) error {
 	var keeping sync.WaitGroup
 	keeping.Go(func() { c.keeper.run(ctx) })
 	keeping.Go(func() { c.confirm.run(ctx) })
-	keeping.Go(func() { c.drains.watch(ctx) })
+	keeping.Go(func() { c.parts.Drains.watch(ctx) })
 	defer keeping.Wait()
+	c.repair.resume(c.machine)
+	c.outside.look()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -104,9 +94,13 @@ func (c *Controller) Run(ctx context.Context) error {
 			c.stop(context.WithoutCancel(ctx))
 			return nil
 		case <-timer.C:
-		case <-c.health.Changed():
+		case <-c.parts.Health.Changed():
+		case <-c.parts.Speaker.Changed():
+			c.outside.look()
+		case <-c.repair.bridgeChanged:
+		case <-c.repair.peersChanged:
 		case <-c.keeper.changed:
-		case <-c.drains.signals():
+		case <-c.parts.Drains.signals():
 		case <-c.confirm.changed:
 		}
 		// A stop that comes meanwhile must not leave a change half made.
@@ -121,63 +115,132 @@ func (c *Controller) Run(ctx context.Context) error {
 // Hurry cuts the waits of stopping short. It may be called at any time, more than once, from any goroutine.
 func (c *Controller) Hurry() { c.hurried.Do(func() { close(c.hurry) }) }
 
-// step decides once, and returns when to do it again if nothing changes before; zero: no need. Between the decision and
-// the speaker stands nothing that may be slow: it is told and recorded after that.
+// step decides once, and returns when to do it again if nothing changes before; zero: no need. Between the decision, the
+// bridge and the speaker stands nothing that may be slow: it is told and recorded after that.
 func (c *Controller) step(ctx context.Context, stop bool) (again time.Time) {
 	decided, again := c.decide(stop)
-	want := c.plan.wanted(c.memory)
+	bridged := c.repair.set(ctx, c.plan.bridges(c.machine.memory))
+	if bridged.failed { // what cannot be bridged must go another way, at once
+		var more []outcome
+		more, again = c.decide(stop)
+		decided = append(decided, more...)
+		bridged = c.repair.set(ctx, c.plan.bridges(c.machine.memory)).after(bridged)
+	}
+	want := c.plan.advertisements(c.machine.memory)
 	var err error
 	if c.doubtful || !slices.Equal(want, c.announced) {
 		var generation uint64
-		if generation, err = c.speaker.Set(ctx, want...); err == nil {
+		if generation, err = c.parts.Speaker.Set(ctx, want...); err == nil {
 			c.generation = generation
 		}
 	}
-	c.conclude(decided, want, err, time.Now())
+	at := time.Now()
+	c.tellBridges(bridged)
+	c.conclude(decided, want, err, at, bridged.at)
 	c.publish()
-	if !c.doubtful && slices.ContainsFunc(c.memory, func(m Memory) bool { return m.State == Withdrawing }) {
+	c.repair.urge()
+	if !c.doubtful && c.machine.has(Withdrawing) {
 		c.confirm.want(c.generation)
 	}
 	if err != nil {
 		again = earliest(again, time.Now().Add(c.again.next()))
 	}
-	return again
+	return earliest(again, bridged.again)
 }
 
-// decide moves every service on, and returns those that moved.
+// decide moves every VIP on, and returns those that moved, with those of a service that moved alike together.
 func (c *Controller) decide(stop bool) (decided []outcome, again time.Time) {
-	status := make([]health.Status, len(c.services))
-	for _, st := range c.health.Status() {
+	v := view{
+		now: time.Now(), health: make([]health.Status, len(c.machine.services)), drain: c.drain,
+		written: !c.doubtful && c.confirm.done(c.generation), stop: stop, hurry: c.hurrying, world: c.outside,
+	}
+	for _, st := range c.parts.Health.Status() {
 		if i, ok := c.index[st.Service]; ok {
-			status[i] = st
+			v.health[i] = st
 		}
 	}
-	written := !c.doubtful && c.confirm.done(c.generation)
-	now := time.Now()
-	for i, s := range c.services {
-		in := Input{
-			Now: now, Health: status[i], Drain: c.drains.wanted(s), Written: written, Stop: stop, Hurry: c.hurrying,
-		}
-		if c.memory[i].State.announcement() == Withdraw { // only what is to be announced asks for addresses
-			in.Address = c.keeper.blocked(s)
-		}
-		next, d, look := Decide(s, c.memory[i], in)
-		if next != c.memory[i] {
-			decided = append(decided, outcome{
-				time: now, index: i, service: s.Name, state: next.State, action: d.Action, reason: d.Reason, noticed: d.Noticed,
-			})
-		}
-		c.memory[i] = next
-		again = earliest(again, look)
+	for i, s := range c.machine.services {
+		c.drain[i] = c.parts.Drains.wanted(s)
+	}
+	c.outside.now = v.now
+	braked := c.machine.braked
+	moves, again := c.machine.step(v)
+	c.tellBrake(braked, c.machine.braked)
+	for _, m := range moves {
+		decided = c.join(decided, m, v.now)
 	}
 	return decided, again
 }
 
+// tellBrake is loud: a common cause wants a person.
+func (c *Controller) tellBrake(was, is string) {
+	switch {
+	case was == "" && is != "":
+		c.log.Error("brake: nothing is withdrawn; look for a common cause, then repair or drain", "why", is)
+	case was != "" && is == "":
+		c.log.Warn("brake released")
+	}
+}
+
+// outcome is what was decided for VIPs of one service that move alike, and what came of it.
+type outcome struct {
+	time       time.Time // of the decision
+	index      int       // of the service
+	service    string
+	vips       []int
+	state      State
+	action     Action
+	hold       Hold
+	reason     string
+	targets    []Target
+	cause      Cause
+	addresses  []netip.Prefix // of the VIPs
+	prefixes   []netip.Prefix // that it moved
+	bridged    time.Time      // when the bridge had it; zero: it is not bridged
+	generation uint64
+}
+
+// join adds a move to the outcomes.
+func (c *Controller) join(all []outcome, m move, now time.Time) []outcome {
+	vip := c.machine.vips[m.vip]
+	o := outcome{
+		time: now, index: vip.service, service: c.machine.services[vip.service].Name, vips: []int{m.vip}, addresses: []netip.Prefix{vip.Address},
+		state: m.to.State, action: m.Action, hold: m.to.Hold, reason: m.Reason, targets: m.to.Targets, cause: m.Cause,
+	}
+	if len(all) > 0 { // the VIPs of a service stand together
+		if last := &all[len(all)-1]; last.alike(o) {
+			last.vips, last.addresses = append(last.vips, m.vip), append(last.addresses, vip.Address)
+			return all
+		}
+	}
+	return append(all, o)
+}
+
+func (o outcome) alike(other outcome) bool {
+	return o.index == other.index && o.state == other.state && o.action == other.action && o.reason == other.reason &&
+		o.cause == other.cause && slices.Equal(o.targets, other.targets)
+}
+
+// moved returns the prefixes that an outcome moved.
+func (c *Controller) moved(o outcome, after []bgp.Advertisement) []netip.Prefix {
+	moved := []netip.Prefix{}
+	for _, i := range o.vips {
+		prefix := c.machine.vips[i].Announce
+		if changed(prefix, o.action, c.wanted, after) && !slices.Contains(moved, prefix) {
+			moved = append(moved, prefix)
+		}
+	}
+	return moved
+}
+
 // conclude keeps what came of a Set at a time, and tells it. What the speaker did not take stays pending and is told
 // with the Set that it takes: nothing is held to be announced, or withdrawn, before.
-func (c *Controller) conclude(decided []outcome, want []bgp.Advertisement, err error, at time.Time) {
+func (c *Controller) conclude(decided []outcome, want []bgp.Advertisement, err error, at, bridged time.Time) {
 	for _, o := range decided {
-		o.prefixes = changed(c.services[o.index], o.action, c.wanted, want)
+		o.prefixes = c.moved(o, want)
+		if len(o.targets) > 0 {
+			o.bridged = bridged
+		}
 		c.metrics.decided(o)
 		c.pending = append(c.pending, o)
 	}
@@ -193,7 +256,7 @@ func (c *Controller) conclude(decided []outcome, want []bgp.Advertisement, err e
 	for _, o := range c.pending {
 		o.generation = c.generation
 		if o.action != None {
-			c.metrics.took(at.Sub(o.noticed))
+			c.metrics.took(at.Sub(o.cause.Noticed))
 		}
 		c.tell(o, at)
 	}
@@ -202,35 +265,22 @@ func (c *Controller) conclude(decided []outcome, want []bgp.Advertisement, err e
 
 // tell puts one decision into the journal and the log.
 func (c *Controller) tell(o outcome, at time.Time) {
-	c.journal.decision(o)
+	c.parts.Journal.decision(o)
 	level := slog.LevelInfo
-	attrs := []any{"service", o.service, "state", o.state.String(), "action", o.action.String(), "reason", o.reason}
+	attrs := []any{"service", o.service, "vips", o.addresses, "state", o.state.String(), "action", o.action.String(), "reason", o.reason}
 	if o.action != None {
-		attrs = append(attrs, "prefixes", o.prefixes, "generation", o.generation, "after", at.Sub(o.noticed))
+		attrs = append(attrs, "prefixes", o.prefixes, "generation", o.generation, "after", at.Sub(o.cause.Noticed))
 	}
-	if o.action == Withdraw {
+	if o.action == Withdraw || o.state.sick() {
 		level = slog.LevelWarn
 	}
 	c.log.Log(context.Background(), level, "decision", attrs...)
 }
 
-// outcome is one decision and what came of it.
-type outcome struct {
-	time       time.Time // of the decision
-	index      int       // of the service
-	service    string
-	state      State
-	action     Action
-	reason     string
-	noticed    time.Time
-	prefixes   []netip.Prefix // that it moved
-	generation uint64
-}
-
-// earliest returns the earlier of two times; zero means never.
-func earliest(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
+// tellBridges puts what became of the bridges into the journal and the log.
+func (c *Controller) tellBridges(r repaired) {
+	for _, b := range r.changes(c.machine) {
+		c.parts.Journal.bridge(b)
+		c.log.Info("bridge "+b.action, "service", b.service, "vips", b.vips, "targets", b.targets)
 	}
-	return a
 }

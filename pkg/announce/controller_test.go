@@ -116,7 +116,7 @@ func TestControllerWithoutAnyAddress(t *testing.T) {
 				t.Error(call)
 			}
 		}
-		if got := s.memory[0].Reason; got != "up, but not announced: no lo" {
+		if got := s.machine.memory[0].Reason; got != "up, but not announced: no lo" {
 			t.Errorf("reason %q", got)
 		}
 	})
@@ -126,7 +126,7 @@ func TestControllerWithForeignAddresses(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, app())
-		s.Controller = NewController(nil, s.health, nil, s.speaker, nil, nil, app())
+		s.build(Parts{}, Config{Services: []Service{app()}})
 		s.start()
 		s.health.set("app", health.Up)
 		s.sleep(time.Second)
@@ -174,7 +174,7 @@ func TestControllerChangesItsMind(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		service := app()
-		service.Settle = 0
+		service.Settle, service.Guard.HoldDown.Base = 0, -1
 		s := newStage(t, service)
 		s.start()
 		s.health.set("app", health.Up)
@@ -311,17 +311,21 @@ func TestMetrics(t *testing.T) {
 # HELP anyedge_announce_announced 1 while the BGP speaker is asked to announce the prefix: wanted state, does not guarantee that the routers converged.
 # TYPE anyedge_announce_announced gauge
 anyedge_announce_announced{prefix="2001:db8:80::80/128"} 1
-# HELP anyedge_announce_decisions_total Changes of state of a service by what they did to its announcement.
+# HELP anyedge_announce_decisions_total Changes of state of a service's VIPs by what they did to the announcement; VIPs that move alike count once.
 # TYPE anyedge_announce_decisions_total counter
 anyedge_announce_decisions_total{action="announce",service="app"} 1
 anyedge_announce_decisions_total{action="deprefer",service="app"} 0
 anyedge_announce_decisions_total{action="none",service="app"} 1
 anyedge_announce_decisions_total{action="withdraw",service="app"} 0
-# HELP anyedge_announce_state 1 for the state that a service is in, 0 for the others. What is up is announced, what is draining or degraded de-preferred.
+# HELP anyedge_announce_state 1 for the state that a service is in, the worst of its VIPs' states, 0 for the others.
 # TYPE anyedge_announce_state gauge
+anyedge_announce_state{service="app",state="bridged"} 0
 anyedge_announce_state{service="app",state="degraded"} 0
+anyedge_announce_state{service="app",state="depreferred"} 0
 anyedge_announce_state{service="app",state="drained"} 0
 anyedge_announce_state{service="app",state="draining"} 0
+anyedge_announce_state{service="app",state="held"} 0
+anyedge_announce_state{service="app",state="isolated"} 0
 anyedge_announce_state{service="app",state="settling"} 0
 anyedge_announce_state{service="app",state="starting"} 0
 anyedge_announce_state{service="app",state="stopping"} 0

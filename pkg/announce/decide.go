@@ -2,124 +2,239 @@ package announce
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/anyedge/anyedge/pkg/health"
 )
 
-// Memory is all that is kept of a service between two calls of Decide. Its zero value is a service at the start.
+// Memory is all that is kept of a VIP between two calls of Decide. Its zero value is a VIP at the start. Its slices are
+// never changed in place.
 type Memory struct {
-	State  State
-	Since  time.Time // of State; in Settling, since when the service is up
-	Reason string    // of State, for people
+	State   State
+	Since   time.Time   // of State; in Settling, since when the service is up
+	Reason  string      // of State, for people
+	Hold    Hold        // the guard that keeps it announced, in DePreferred and Held
+	Targets []Target    // who its packets are carried to; none: it is not bridged
+	Bridged time.Time   // since when they are
+	Sick    time.Time   // since when it is not served here though it was; zero: it is, or never was
+	Alone   time.Time   // in Withdrawn and Settling: since when nobody else is seen to announce it
+	Left    []time.Time // when it went away for being sick, within Guard.Per, oldest first
+
+	// Suppressed is, for what is up and not announced in full for having failed before, until when.
+	Suppressed time.Time
 }
 
-// Input is what Decide looks at, besides what it remembers.
+// Input is what Decide looks at, besides what it remembers. There is no load in it: nobody withdraws for that.
 type Input struct {
-	Now     time.Time
-	Health  health.Status
-	Address error  // why the addresses of the service are not on the host; nil when they are
-	Drain   string // why it is to be drained, for people; empty: it is not
-	Written bool   // every router was told what was decided last
-	Stop    bool   // the agent stops
-	Hurry   bool   // and does not wait
+	Now      time.Time
+	Health   health.Status
+	Address  error     // why the address is not on the host; nil when it is. Only what is to be announced asks
+	Isolated bool      // no established session carries the prefix
+	Targets  []Target  // hosts that can serve it now; only what is sick or bridged asks
+	Busy     time.Time // when its bridge was last seen to carry a packet; only what is bridged asks
+	Others   string    // who else is seen to announce it, for people; empty: nobody. Only what is sick asks
+	Brake    string    // why nothing may be withdrawn now, for people; empty: it may
+	Drain    string    // why it is to be drained, for people; empty: it is not
+	Written  bool      // every router was told what was decided last
+	Stop     bool      // the agent stops
+	Hurry    bool      // and does not wait
 }
 
 // A Decision says what to do now and why.
 type Decision struct {
-	Action  Action
-	Reason  string    // for people
-	Noticed time.Time // when its cause was seen: the failing attempt, the kernel's event, the end of settling, the stop
+	Action Action
+	Reason string // for people
+	Cause
 }
 
-// Decide says what becomes of a service, and when to look again if nothing changes before; zero: no need. It is pure: no
-// clock, no I/O. A returned Memory that differs from m is a decision worth telling, also when its Action is None.
+// A Cause is when the reason of a decision came about.
+type Cause struct {
+	Noticed   time.Time // when it was seen: the failing attempt, the kernel's event, the end of settling, the stop
+	Confirmed time.Time // when the verdict on it was taken; zero: there was none to take
+}
+
+// Decide says what becomes of a VIP of a service, and when to look again if nothing changes before; zero: no need. It is
+// pure: no clock, no I/O. The zero values of times and of the service's Guard must have been replaced by their defaults.
 //
 // Unknown health keeps what was decided: a monitor that lost its verdict is no reason to withdraw, and never one to announce.
-func Decide(s Service, m Memory, in Input) (Memory, Decision, time.Time) {
+func Decide(times Times, s Service, m Memory, in Input) (Memory, Decision, time.Time) {
+	m.Left = s.Guard.recent(m.Left, in.Now)
+	t := turn{times, s, m, in}
 	switch {
 	case m.State == Stopping:
-		return stay(m)
+		return t.stay(time.Time{})
 	case in.Stop:
-		return decideStop(s, m, in)
+		return t.stop()
 	case in.Drain != "":
-		return decideDrain(s, m, in)
+		return t.drain()
 	case m.State == Draining || m.State == Withdrawing || m.State == Drained:
-		return decideUndrain(s, m, in)
+		return t.undrain()
 	}
 	switch in.Health.State {
 	case health.Up:
-		return decideUp(s, m, in)
+		return t.up()
 	case health.Down:
-		return decideDown(m, in)
+		return t.down()
 	default:
-		return stay(m)
+		return t.stay(time.Time{})
 	}
 }
 
-// decideUp lets a service settle before it is announced. The time counts from when its health became up, so that a
-// failure too short to be seen here starts it anew. What is announced stays so: it works now.
-func decideUp(s Service, m Memory, in Input) (Memory, Decision, time.Time) {
+// moved tells whether the way from m to next is a decision worth telling. Who carries its packets is told apart.
+func (m Memory) moved(next Memory) bool {
+	return m.State != next.State || m.Reason != next.Reason || !m.Since.Equal(next.Since)
+}
+
+// shown tells whether next looks the same in a status.
+func (m Memory) shown(next Memory) bool {
+	return !m.moved(next) && m.Hold == next.Hold && m.Suppressed.Equal(next.Suppressed) && slices.Equal(m.Targets, next.Targets)
+}
+
+// A turn is one call of Decide.
+type turn struct {
+	times Times
+	s     Service
+	m     Memory
+	in    Input
+}
+
+// up lets a service settle before it is announced, or served here again. The time counts from when its health became up,
+// so that a failure too short to be seen here starts it anew. What is announced stays so: it works now.
+func (t turn) up() (Memory, Decision, time.Time) {
 	switch {
-	case m.State == Up && in.Health.Degraded:
-		return enter(m, Degraded, in.Now, degraded(in), in.Now)
-	case m.State == Degraded && !in.Health.Degraded:
-		return enter(m, Up, in.Now, "no longer degraded", in.Now)
-	case m.State == Up || m.State == Degraded:
-		return stay(m)
-	}
-	since := upSince(m, in)
-	due := since.Add(s.Settle)
-	switch {
-	case in.Now.Before(due) && m.State == Settling && m.Since.Equal(since):
-		m, d, _ := stay(m)
-		return m, d, due
-	case in.Now.Before(due):
-		m, d, _ := enter(m, Settling, since, fmt.Sprintf("up, settles for %s: %s", s.Settle, in.Health.Reason), since)
-		return m, d, due
-	case in.Address != nil:
-		return enter(m, Settling, since, fmt.Sprintf("up, but not announced: %v", in.Address), due)
-	case in.Health.Degraded:
-		return enter(m, Degraded, in.Now, degraded(in), due)
+	case t.m.State.served():
+		return t.serve("", t.now())
+	case t.m.State == Bridged:
+		return t.backWhileBridged()
+	case t.m.State == DePreferred || t.m.State == Held:
+		return t.backWhileHeld()
 	default:
-		return enter(m, Up, in.Now, fmt.Sprintf("up for %s: %s", in.Now.Sub(since).Round(time.Millisecond), in.Health.Reason), due)
+		return t.settle()
 	}
+}
+
+// serve enters, or stays in, the one of the three states of a VIP that is served here that fits now.
+func (t turn) serve(why string, c Cause) (Memory, Decision, time.Time) {
+	to := Up
+	switch {
+	case t.in.Health.Degraded:
+		to, why = Degraded, degraded(t.in)
+	case t.in.Isolated:
+		to, why = Isolated, "works, but no session carries it: announced as soon as one does"
+	case t.m.State == Isolated:
+		why = "a session carries it"
+	case t.m.State == Degraded:
+		why = "no longer degraded"
+	}
+	if to == t.m.State {
+		return t.stay(time.Time{})
+	}
+	return t.enter(to, why, c)
 }
 
 // degraded says why a service that works is de-preferred. It is never withdrawn for that: other sites may depend on the
 // same, and would withdraw with it.
 func degraded(in Input) string { return "announced de-preferred: " + in.Health.DegradedReason }
 
-// upSince is since when a service that is up now counts as up. Health that does not say it counts from the first look.
-func upSince(m Memory, in Input) time.Time {
-	if in.Health.Since.IsZero() && m.State == Settling {
-		return m.Since
+// settle leads what is not announced to its announcement. What was announced before and has nobody else who is seen to
+// announce it does not wait without any route.
+func (t turn) settle() (Memory, Decision, time.Time) {
+	since := t.upSince()
+	due := t.s.Guard.suppressed(t.s.Settle, t.m.Left, since)
+	if t.in.Now.Before(due) {
+		return t.settling(since, due)
 	}
-	return notAfter(in.Health.Since, in.Now)
+	if t.in.Address != nil {
+		m, d, _ := t.enter(Settling, fmt.Sprintf("up, but not announced: %v", t.in.Address), Cause{Noticed: due})
+		m.Since = since
+		return m, d, time.Time{}
+	}
+	return t.serve(t.upFor(since), Cause{Noticed: due})
 }
 
-func decideDown(m Memory, in Input) (Memory, Decision, time.Time) {
-	noticed := notAfter(in.Health.Noticed, in.Now)
-	switch m.State {
-	case Starting:
-		return enter(m, Withdrawn, in.Now, "found down at the start, not announced: "+in.Health.Reason, noticed)
-	case Settling:
-		return enter(m, Withdrawn, in.Now, "down before it was announced: "+in.Health.Reason, noticed)
-	case Up, Degraded:
-		return enter(m, Withdrawn, in.Now, in.Health.Reason, noticed)
-	default:
-		return stay(m)
+func (t turn) settling(since, due time.Time) (Memory, Decision, time.Time) {
+	alone, look := t.alone()
+	switch {
+	case !alone.IsZero() && !look.After(t.in.Now):
+		return t.hold("up, but held down: nobody else is seen to announce it", t.now())
+	case t.m.State == Settling && t.m.Since.Equal(since):
+		t.m.Alone = alone
+		return t.stay(earliest(due, look))
 	}
+	reason := fmt.Sprintf("up, settles for %s: %s", t.s.Settle, t.in.Health.Reason)
+	suppressed := t.suppressed(since, due)
+	if !suppressed.IsZero() {
+		reason = fmt.Sprintf("up, held down for %s, as it failed %d times within %s: %s",
+			due.Sub(since).Round(time.Millisecond), len(t.m.Left), t.s.Guard.Per, t.in.Health.Reason)
+	}
+	m, d, _ := t.enter(Settling, reason, Cause{Noticed: since})
+	m.Since, m.Alone, m.Suppressed = since, alone, suppressed
+	return m, d, earliest(due, look)
+}
+
+// suppressed returns due if it is later than the service's Settle alone asks for.
+func (t turn) suppressed(since, due time.Time) time.Time {
+	if due.After(since.Add(t.s.Settle)) {
+		return due
+	}
+	return time.Time{}
+}
+
+// upSince is since when a service that is up now counts as up. Health that does not say it counts from the first look.
+func (t turn) upSince() time.Time {
+	if t.in.Health.Since.IsZero() && t.m.State == Settling {
+		return t.m.Since
+	}
+	return notAfter(t.in.Health.Since, t.in.Now)
+}
+
+func (t turn) upFor(since time.Time) string {
+	return fmt.Sprintf("up for %s: %s", t.in.Now.Sub(since).Round(time.Millisecond), t.in.Health.Reason)
+}
+
+// now is the cause of what comes from this look.
+func (t turn) now() Cause { return Cause{Noticed: t.in.Now} }
+
+// verdict is the cause of what comes from health.
+func (t turn) verdict() Cause {
+	return Cause{Noticed: notAfter(t.in.Health.Noticed, t.in.Now), Confirmed: notAfter(t.in.Health.Since, t.in.Now)}
 }
 
 // enter moves to a state. The action follows from what that does to the announcement.
-func enter(m Memory, to State, since time.Time, reason string, noticed time.Time) (Memory, Decision, time.Time) {
-	next := Memory{State: to, Since: since, Reason: reason}
-	return next, Decision{Action: action(m.State, to), Reason: reason, Noticed: noticed}, time.Time{}
+func (t turn) enter(to State, reason string, c Cause) (Memory, Decision, time.Time) {
+	next := t.m
+	next.State, next.Since, next.Reason = to, t.in.Now, reason
+	next.Hold, next.Alone, next.Suppressed = NoHold, time.Time{}, time.Time{}
+	switch {
+	case to.served():
+		next.Targets, next.Bridged, next.Sick = nil, time.Time{}, time.Time{}
+	case to == Drained || to == Withdrawing:
+		next.Sick = time.Time{}
+	case to.sick() && t.m.State.served():
+		next.Sick = t.in.Now
+	}
+	if t.m.goes(to) {
+		next.Left = append(slices.Clone(t.m.Left), t.in.Now)
+	}
+	return next, Decision{Action: action(t.m.State, to), Reason: reason, Cause: c}, time.Time{}
 }
 
-func stay(m Memory) (Memory, Decision, time.Time) {
-	return m, Decision{Action: None, Reason: m.Reason}, time.Time{}
+// goes tells whether a step to a state counts as going away for being sick: what is announced becomes worse, or what was
+// withdrawn comes back only because nobody else is there.
+func (m Memory) goes(to State) bool {
+	switch to {
+	case DePreferred, Held, Withdrawn:
+		return m.State.served() || m.State == Bridged || to == Held && (m.State == Withdrawn || m.State == Settling)
+	default:
+		return false
+	}
+}
+
+// stay keeps the state, with what carries the VIP's packets brought up to date; look: when to look again anyway.
+func (t turn) stay(look time.Time) (Memory, Decision, time.Time) {
+	targets, again := t.carriers()
+	return t.m.carriedBy(targets, t.in.Now), Decision{Action: None, Reason: t.m.Reason}, earliest(look, again)
 }
 
 func action(from, to State) Action {

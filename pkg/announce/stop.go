@@ -41,7 +41,7 @@ func (c *Controller) drainAll(ctx context.Context) (again time.Time) {
 		default:
 		}
 		again = c.step(ctx, true)
-		if !slices.ContainsFunc(c.memory, func(m Memory) bool { return m.State != Stopping }) {
+		if !slices.ContainsFunc(c.machine.memory, func(m Memory) bool { return m.State != Stopping }) {
 			return again
 		}
 		c.awaitNews(time.Until(again))
@@ -54,7 +54,8 @@ func (c *Controller) awaitNews(d time.Duration) {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-c.health.Changed():
+	case <-c.parts.Health.Changed():
+	case <-c.repair.peersChanged:
 	case <-c.hurry:
 	}
 }
@@ -71,7 +72,7 @@ func (c *Controller) withdrawAll(ctx context.Context, again time.Time) {
 	}
 	stopHurry := c.cancelOnHurry(cancel)
 	defer stopHurry()
-	if err := c.speaker.Wait(ctx, c.generation); err != nil {
+	if err := c.parts.Speaker.Wait(ctx, c.generation); err != nil {
 		c.log.Warn("withdrawals may not have reached every router; closing the sessions will", "err", err)
 	}
 }
@@ -112,12 +113,12 @@ func (c *Controller) cancelOnHurry(cancel context.CancelFunc) (end func()) {
 	return func() { close(ended); <-done }
 }
 
-// longestDrain is that of what is announced now: nobody sends to the rest.
+// longestDrain is that of what is announced now, or bridged: nobody sends to the rest.
 func (c *Controller) longestDrain() time.Duration {
 	var longest time.Duration
-	for i, m := range c.memory {
-		if m.State.announcement() != Withdraw {
-			longest = max(longest, c.services[i].Drain)
+	for i, m := range c.machine.memory {
+		if m.State.announcement() != Withdraw || len(m.Targets) > 0 {
+			longest = max(longest, c.machine.services[c.machine.vips[i].service].Drain)
 		}
 	}
 	return longest

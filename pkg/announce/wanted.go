@@ -7,94 +7,122 @@ import (
 	"github.com/anyedge/anyedge/pkg/bgp"
 )
 
-// A plan is what a set of services may ever want, in an order that makes the whole wanted set a single pass: with 10,000
+// A plan is what a set of VIPs may ever want, in an order that makes the whole wanted set a single pass: with 10,000
 // prefixes it stands between a failure and its UPDATE.
 type plan struct {
-	addresses []netip.Prefix // of all services; wanted as long as the agent runs
+	addresses []netip.Prefix // of all VIPs; wanted as long as the agent runs
 	prefixes  []planned      // sorted by prefix, each once
+	vips      []netip.Prefix // the address of each VIP
 }
 
-// planned is one prefix and the services of the VIPs that it announces.
+// planned is one prefix and the VIPs that it announces.
 type planned struct {
-	prefix   netip.Prefix
-	when     When
-	services []int // one for each VIP
+	prefix netip.Prefix
+	when   When
+	vips   []int
 }
 
-func newPlan(services []Service) plan {
+func newPlan(vips []vipOf) plan {
 	var p plan
 	at := make(map[netip.Prefix]*planned)
-	for i, s := range services {
-		for _, v := range s.VIPs {
-			p.addresses = append(p.addresses, v.Address)
-			if at[v.Announce] == nil {
-				at[v.Announce] = &planned{prefix: v.Announce}
-			}
-			at[v.Announce].add(i, v.When)
+	for i, v := range vips {
+		p.vips = append(p.vips, v.Address)
+		if at[v.Announce] == nil {
+			at[v.Announce] = &planned{prefix: v.Announce}
 		}
+		at[v.Announce].add(i, v.When)
 	}
 	for _, one := range at {
 		p.prefixes = append(p.prefixes, *one)
 	}
 	slices.SortFunc(p.prefixes, func(a, b planned) int { return a.prefix.Compare(b.prefix) })
-	slices.SortFunc(p.addresses, netip.Prefix.Compare)
+	p.addresses = slices.SortedFunc(slices.Values(p.vips), netip.Prefix.Compare)
 	p.addresses = slices.Compact(p.addresses)
 	return p
 }
 
 // add notes one more VIP. Should two of them disagree, the careful one holds.
-func (p *planned) add(service int, when When) {
-	p.services = append(p.services, service)
+func (p *planned) add(vip int, when When) {
+	p.vips = append(p.vips, vip)
 	p.when = max(p.when, when)
 }
 
-// wanted tells whether the prefix is to be announced, and if so whether de-preferred. One of the services that hold it up
-// must be Up for a plain announcement; when all VIPs must be served, all of them.
-func (p planned) wanted(services []Memory) (announced, depreferred bool) {
-	var plain, worse int
-	for _, i := range p.services {
-		switch services[i].State.announcement() {
-		case Announce:
-			plain++
-		case Deprefer:
-			worse++
+// A level is how good an announcement is; better ones are greater.
+type level int
+
+const (
+	nothing level = iota
+	marked        // de-preferred, by a sick host
+	worse         // de-preferred
+	plainly
+)
+
+func (s State) level() level {
+	switch s.announcement() {
+	case Announce:
+		return plainly
+	case Deprefer:
+		if s.marked() {
+			return marked
 		}
+		return worse
+	default:
+		return nothing
 	}
-	if p.when == All {
-		return plain+worse == len(p.services), worse > 0
-	}
-	return plain+worse > 0, plain == 0
 }
 
-// wanted returns every advertisement that the states of the services ask for, sorted.
-func (p plan) wanted(services []Memory) []bgp.Advertisement {
-	worse := bgp.Depreferred()
+// wanted tells how the prefix is to be announced: as the best of its VIPs, or when all must be served as the worst.
+func (p planned) wanted(memory []Memory) level {
+	wanted := memory[p.vips[0]].State.level()
+	for _, i := range p.vips[1:] {
+		if p.when == All {
+			wanted = min(wanted, memory[i].State.level())
+		} else {
+			wanted = max(wanted, memory[i].State.level())
+		}
+	}
+	return wanted
+}
+
+// sickAttributes are those of what a sick host announces.
+func sickAttributes() bgp.Attributes {
+	a := bgp.Depreferred()
+	a.Communities = bgp.CommunitiesOf(append(a.Communities.List(), Mark)...)
+	return a
+}
+
+// advertisements returns every advertisement that the memories ask for, sorted.
+func (p plan) advertisements(memory []Memory) []bgp.Advertisement {
+	attributes := [...]bgp.Attributes{marked: sickAttributes(), worse: bgp.Depreferred(), plainly: {}}
 	ads := make([]bgp.Advertisement, 0, len(p.prefixes))
 	for _, one := range p.prefixes {
-		announced, depreferred := one.wanted(services)
-		if !announced {
-			continue
+		if level := one.wanted(memory); level != nothing {
+			ads = append(ads, bgp.Advertisement{Prefix: one.prefix, Attributes: attributes[level]})
 		}
-		ad := bgp.Advertisement{Prefix: one.prefix}
-		if depreferred {
-			ad.Attributes = worse
-		}
-		ads = append(ads, ad)
 	}
 	return ads
 }
 
-// changed returns the prefixes of s that a decision moved: to plainly announced for Announce, to de-preferred for Deprefer,
-// to not announced for Withdraw. A covering prefix that another VIP still holds up is not among them.
-func changed(s Service, a Action, before, after []bgp.Advertisement) []netip.Prefix {
-	moved := []netip.Prefix{}
-	for _, v := range s.VIPs {
-		was, is := placed(before, v.Announce), placed(after, v.Announce)
-		if was != is && is == a && !slices.Contains(moved, v.Announce) {
-			moved = append(moved, v.Announce)
+// bridges returns every bridge that the memories ask for, in the order of the VIPs.
+func (p plan) bridges(memory []Memory) []Bridging {
+	var all []Bridging
+	for i, m := range memory {
+		if len(m.Targets) > 0 {
+			all = append(all, Bridging{VIP: p.vips[i], Targets: m.Targets})
 		}
 	}
-	return moved
+	return all
+}
+
+func sameBridges(a, b []Bridging) bool {
+	return slices.EqualFunc(a, b, func(a, b Bridging) bool { return a.VIP == b.VIP && slices.Equal(a.Targets, b.Targets) })
+}
+
+// changed tells whether an action moved a prefix: to plainly announced for Announce, to de-preferred for Deprefer, to not
+// announced for Withdraw. A covering prefix that another VIP still holds up has not moved.
+func changed(prefix netip.Prefix, a Action, before, after []bgp.Advertisement) bool {
+	is := placed(after, prefix)
+	return is == a && placed(before, prefix) != is
 }
 
 // placed tells which action leads to what a sorted wanted set says of a prefix.

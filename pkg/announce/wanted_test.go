@@ -1,6 +1,7 @@
 package announce
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 
@@ -34,11 +35,20 @@ func prefixes(list ...string) []netip.Prefix {
 	return all
 }
 
-// worse is ads, de-preferred.
-func worse(prefixes ...string) []bgp.Advertisement {
+// depreferred is ads, de-preferred.
+func depreferred(prefixes ...string) []bgp.Advertisement {
 	all := ads(prefixes...)
 	for i := range all {
 		all[i].Attributes = bgp.Depreferred()
+	}
+	return all
+}
+
+// sick is ads, de-preferred and marked.
+func sick(prefixes ...string) []bgp.Advertisement {
+	all := ads(prefixes...)
+	for i := range all {
+		all[i].Attributes = sickAttributes()
 	}
 	return all
 }
@@ -69,11 +79,15 @@ func TestWanted(t *testing.T) {
 		{"one up", two, []State{Up, Settling}, ads("192.0.2.53/32", "2001:db8:53::53/128")},
 		{"all up", two, []State{Up, Up}, ads("192.0.2.53/32", "2001:db8:53::53/128", "2001:db8:80::80/128")},
 		{"stopping", two, []State{Stopping, Stopping}, ads()},
-		{"draining", two, []State{Up, Draining}, append(ads("192.0.2.53/32", "2001:db8:53::53/128"), worse("2001:db8:80::80/128")...)},
+		{"draining", two, []State{Up, Draining}, append(ads("192.0.2.53/32", "2001:db8:53::53/128"), depreferred("2001:db8:80::80/128")...)},
+		{"bridged", two, []State{Bridged, Isolated}, ads("192.0.2.53/32", "2001:db8:53::53/128", "2001:db8:80::80/128")},
+		{"sick", two, []State{DePreferred, Held}, sick("192.0.2.53/32", "2001:db8:53::53/128", "2001:db8:80::80/128")},
+		{"any of a cover, one sick, one worse", cover(Any), []State{Held, Degraded}, depreferred("192.0.2.2/32", "2001:db8:1::/48")},
+		{"all of a cover, one sick, one worse", cover(All), []State{Held, Degraded}, append(depreferred("192.0.2.2/32"), sick("2001:db8:1::/48")...)},
 		{"drained", two, []State{Withdrawing, Drained}, ads()},
-		{"any of a cover, one drains", cover(Any), []State{Up, Draining}, append(worse("192.0.2.2/32"), ads("2001:db8:1::/48")...)},
-		{"any of a cover, one drains alone", cover(Any), []State{Draining, Withdrawn}, worse("2001:db8:1::/48")},
-		{"all of a cover, one drains", cover(All), []State{Draining, Up}, append(ads("192.0.2.2/32"), worse("2001:db8:1::/48")...)},
+		{"any of a cover, one drains", cover(Any), []State{Up, Draining}, append(depreferred("192.0.2.2/32"), ads("2001:db8:1::/48")...)},
+		{"any of a cover, one drains alone", cover(Any), []State{Draining, Withdrawn}, depreferred("2001:db8:1::/48")},
+		{"all of a cover, one drains", cover(All), []State{Draining, Up}, append(ads("192.0.2.2/32"), depreferred("2001:db8:1::/48")...)},
 		{"any of a cover, none", cover(Any), []State{Withdrawn, Starting}, ads()},
 		{"any of a cover, one", cover(Any), []State{Up, Withdrawn}, ads("2001:db8:1::/48")},
 		{"any of a cover, both", cover(Any), []State{Up, Up}, ads("192.0.2.2/32", "2001:db8:1::/48")},
@@ -88,7 +102,11 @@ func TestWanted(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got := newPlan(tt.services).wanted(memories(tt.states))
+			m := newMachine(Config{Services: tt.services})
+			for i, v := range m.vips {
+				m.memory[i].State = tt.states[v.service]
+			}
+			got := newPlan(m.vips).advertisements(m.memory)
 			if diff := cmp.Diff(tt.want, got, equatePrefixes); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
@@ -96,70 +114,75 @@ func TestWanted(t *testing.T) {
 	}
 }
 
-func memories(states []State) []Memory {
-	all := make([]Memory, len(states))
-	for i, s := range states {
-		all[i].State = s
-	}
-	return all
-}
-
 func TestWantedAddresses(t *testing.T) {
 	t.Parallel()
-	got := newPlan([]Service{
+	got := newPlan(newMachine(Config{Services: []Service{
 		{VIPs: []VIP{plain("2001:db8::2/128"), under("192.0.2.1/32", "192.0.2.0/24", All)}},
-		{VIPs: []VIP{plain("2001:db8::1/128"), plain("2001:db8::2/128")}},
-	}).addresses
+		{VIPs: []VIP{plain("2001:db8::1/128")}},
+	}}).vips).addresses
 	want := prefixes("192.0.2.1/32", "2001:db8::1/128", "2001:db8::2/128")
 	if diff := cmp.Diff(want, got, equatePrefixes); diff != "" {
 		t.Errorf("whatever the states are (-want +got)\n%s", diff)
 	}
 }
 
+// TestWantedBridges: a VIP is bridged to its targets whatever its state is.
+func TestWantedBridges(t *testing.T) {
+	t.Parallel()
+	m := newMachine(Config{Services: []Service{{VIPs: []VIP{plain("2001:db8::1/128"), plain("192.0.2.1/32")}}, {VIPs: []VIP{plain("2001:db8::2/128")}}}})
+	m.memory[1].Targets, m.memory[2].Targets = []Target{{"a", 1}, {"b", 2}}, []Target{{"c", 1}}
+	want := []Bridging{{p("192.0.2.1/32"), []Target{{"a", 1}, {"b", 2}}}, {p("2001:db8::2/128"), []Target{{"c", 1}}}}
+	if diff := cmp.Diff(want, newPlan(m.vips).bridges(m.memory), equatePrefixes); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
 func TestChanged(t *testing.T) {
 	t.Parallel()
-	s := Service{VIPs: []VIP{
-		under("192.0.2.1/32", "192.0.2.0/24", Any), under("192.0.2.2/32", "192.0.2.0/24", Any), plain("2001:db8::1/128"),
-	}}
-	both, other := ads("192.0.2.0/24", "2001:db8::1/128"), ads("192.0.2.0/24")
+	const prefix = "192.0.2.0/24"
+	other := ads("198.51.100.0/24")
 	tests := []struct {
 		name          string
 		action        Action
 		before, after []bgp.Advertisement
-		want          []netip.Prefix
+		want          bool
 	}{
-		{"none", None, ads(), both, prefixes()},
-		{"announce", Announce, ads(), both, prefixes("192.0.2.0/24", "2001:db8::1/128")},
-		{"withdraw", Withdraw, both, ads(), prefixes("192.0.2.0/24", "2001:db8::1/128")},
-		{"withdraw under a cover that another holds", Withdraw, both, other, prefixes("2001:db8::1/128")},
-		{"announce under a cover that another holds", Announce, other, both, prefixes("2001:db8::1/128")},
-		{"deprefer", Deprefer, both, worse("192.0.2.0/24", "2001:db8::1/128"), prefixes("192.0.2.0/24", "2001:db8::1/128")},
-		{"deprefer under a cover that another holds", Deprefer, both, append(other, worse("2001:db8::1/128")...), prefixes("2001:db8::1/128")},
-		{"announce what was de-preferred", Announce, worse("192.0.2.0/24", "2001:db8::1/128"), both, prefixes("192.0.2.0/24", "2001:db8::1/128")},
-		{"foreign prefixes", Withdraw, ads("198.51.100.1/32"), ads(), prefixes()},
+		{"none", None, other, ads(prefix), false},
+		{"announce", Announce, other, ads(prefix), true},
+		{"withdraw", Withdraw, ads(prefix), other, true},
+		{"withdraw under a cover that another holds", Withdraw, ads(prefix), ads(prefix), false},
+		{"withdraw under a cover that another holds, worse", Withdraw, ads(prefix), depreferred(prefix), false},
+		{"deprefer", Deprefer, ads(prefix), depreferred(prefix), true},
+		{"deprefer for sickness", Deprefer, ads(prefix), sick(prefix), true},
+		{"worse is as de-preferred as sick", Deprefer, depreferred(prefix), sick(prefix), false},
+		{"announce what was de-preferred", Announce, sick(prefix), ads(prefix), true},
 	}
 	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			got := changed(s, tt.action, tt.before, tt.after)
-			if diff := cmp.Diff(tt.want, got, equatePrefixes); diff != "" {
-				t.Errorf("(-want +got)\n%s", diff)
-			}
-		})
+		if got := changed(p(prefix), tt.action, tt.before, tt.after); got != tt.want {
+			t.Errorf("%s: %v", tt.name, got)
+		}
 	}
 }
 
 // BenchmarkWanted is on the way from a failure to its UPDATE.
 func BenchmarkWanted(b *testing.B) {
-	services := make([]Service, 10000)
-	states := make([]Memory, len(services))
+	m := newMachine(Config{Services: many(10000)})
+	for i := range m.memory {
+		m.memory[i].State = Up
+	}
+	plan := newPlan(m.vips)
+	for b.Loop() {
+		plan.advertisements(m.memory)
+	}
+}
+
+// many returns services of one VIP each.
+func many(n int) []Service {
+	services := make([]Service, n)
 	for i := range services {
 		vip := netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 14: byte(i >> 8), 15: byte(i)}), 128)
+		services[i].Name = fmt.Sprintf("s%d", i)
 		services[i].VIPs = []VIP{{Address: vip, Announce: vip}}
-		states[i].State = Up
 	}
-	plan := newPlan(services)
-	for b.Loop() {
-		plan.wanted(states)
-	}
+	return services
 }
