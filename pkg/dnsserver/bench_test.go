@@ -19,10 +19,11 @@ func BenchmarkReply(b *testing.B) {
 			if err := s.Set(testContent(true)); err != nil {
 				b.Fatal(err)
 			}
-			query, buf := pack(b, ask(bm.question, edns(1232))), make([]byte, maxDatagram)
+			query, buf, q := pack(b, ask(bm.question, edns(1232))), make([]byte, udpPayload), new(question)
+			count := s.metrics.shared(udp, false)
 			b.ReportAllocs()
 			for b.Loop() {
-				s.handle(buf, query, udp, netip.IPv6Loopback())
+				s.answer(buf, query, q, netip.IPv6Loopback(), count)
 			}
 		})
 	}

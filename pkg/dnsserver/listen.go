@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
+	"strconv"
+	"sync"
 	"syscall"
+	"unsafe"
 
-	"golang.org/x/net/ipv4"
-	"golang.org/x/net/ipv6"
 	"golang.org/x/sys/unix"
 )
 
@@ -24,11 +26,15 @@ type Listeners struct {
 	udp   []*udpSocket
 }
 
-// udpSocket is one of several that share an address: each is read by one goroutine.
+// udpSocket is one of several that share an address: each is read by one loop, which waits for it in the kernel.
 type udpSocket struct {
-	*net.UDPConn
-	v4       bool
+	addr     netip.AddrPort
 	wildcard bool // the address that a query came to is in a control message
+	tally    *tally
+
+	mu   sync.Mutex // guards fd against being asked after it was closed
+	fd   int        // -1: closed
+	shed uint64     // by the kernel
 }
 
 // Listen binds UDP and TCP on every address. An address that the host does not have yet is fine: an anycast address may
@@ -82,35 +88,57 @@ func (l *Listeners) listen(addr netip.AddrPort) error {
 	}
 	l.tcp = append(l.tcp, stream.(*net.TCPListener))
 	addr = netip.AddrPortFrom(addr.Addr(), uint16(stream.Addr().(*net.TCPAddr).Port))
-	for range runtime.GOMAXPROCS(0) {
-		if err := l.packet(config, addr); err != nil {
+	for i := range runtime.GOMAXPROCS(0) {
+		if err := l.packet(addr, i > 0); err != nil {
 			return err
 		}
-		// The first socket of an address is bound without SO_REUSEPORT, which makes the kernel refuse it when anybody
-		// else is there. The ones that follow join it.
-		config.Control = control(addr, unix.IP_FREEBIND, unix.IPV6_FREEBIND, unix.SO_REUSEPORT)
 	}
 	l.addrs = append(l.addrs, addr)
 	return nil
 }
 
-// packet binds one UDP socket and lets further ones share its address.
-func (l *Listeners) packet(config net.ListenConfig, addr netip.AddrPort) error {
-	c, err := config.ListenPacket(context.Background(), network("udp", addr), addr.String())
+// packet binds one UDP socket and lets further ones share its address. join: there is one of ours.
+func (l *Listeners) packet(addr netip.AddrPort, join bool) error {
+	domain, level, freebind := unix.AF_INET6, unix.SOL_IPV6, unix.IPV6_FREEBIND
+	if addr.Addr().Is4() {
+		domain, level, freebind = unix.AF_INET, unix.SOL_IP, unix.IP_FREEBIND
+	}
+	fd, err := unix.Socket(domain, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
-	s := &udpSocket{UDPConn: c.(*net.UDPConn), v4: addr.Addr().Is4(), wildcard: addr.Addr().IsUnspecified()}
+	s := &udpSocket{
+		addr: addr, wildcard: addr.Addr().IsUnspecified(), fd: fd, tally: &tally{proto: udp, v4: addr.Addr().Is4()},
+	}
 	l.udp = append(l.udp, s)
-	_ = s.SetReadBuffer(receiveBuffer) // as much as the kernel allows
+	if domain == unix.AF_INET6 {
+		if err := s.set(unix.SOL_IPV6, unix.IPV6_V6ONLY, 1); err != nil { // so that [::] does not take IPv4 queries too
+			return err
+		}
+	}
+	if err := s.set(level, freebind, 1); err != nil {
+		return err
+	}
+	if join {
+		if err := s.set(unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
+			return err
+		}
+	}
+	if s.set(unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) != nil {
+		_ = s.set(unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer) // as much as the kernel allows
+	}
 	if err := s.askDestination(); err != nil {
 		return err
 	}
-	raw, err := s.SyscallConn()
-	if err != nil {
-		return err
+	if err := unix.Bind(fd, sockaddr(addr)); err != nil {
+		return fmt.Errorf("udp: %w", os.NewSyscallError("bind", err))
 	}
-	return onDescriptor(raw, func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) })
+	// Only now: the first socket of an address is bound without, which makes the kernel refuse it when anybody else is there.
+	return s.set(unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+}
+
+func (s *udpSocket) set(level, option, value int) error {
+	return unix.SetsockoptInt(s.fd, level, option, value)
 }
 
 // askDestination has the kernel tell which of the host's addresses a query came to.
@@ -118,11 +146,73 @@ func (s *udpSocket) askDestination() error {
 	switch {
 	case !s.wildcard:
 		return nil
-	case s.v4:
-		return ipv4.NewPacketConn(s).SetControlMessage(ipv4.FlagDst|ipv4.FlagInterface, true)
+	case s.addr.Addr().Is4():
+		return s.set(unix.SOL_IP, unix.IP_PKTINFO, 1)
 	default:
-		return ipv6.NewPacketConn(s).SetControlMessage(ipv6.FlagDst|ipv6.FlagInterface, true)
+		return s.set(unix.SOL_IPV6, unix.IPV6_RECVPKTINFO, 1)
 	}
+}
+
+// wake ends the wait of the loop that reads, for good.
+func (s *udpSocket) wake() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fd >= 0 {
+		_ = unix.Shutdown(s.fd, unix.SHUT_RD) // ENOTCONN: it woke up all the same
+	}
+}
+
+// Close must not be called while a loop reads.
+func (s *udpSocket) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fd >= 0 {
+		_ = unix.Close(s.fd)
+		s.fd = -1
+	}
+}
+
+// shed returns how many datagrams the kernel dropped because nobody read fast enough.
+func (l *Listeners) shed() (n uint64) {
+	if l == nil {
+		return 0
+	}
+	for _, s := range l.udp {
+		n += s.dropped()
+	}
+	return n
+}
+
+// dropped asks the kernel; after the socket was closed it is what it was last.
+func (s *udpSocket) dropped() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fd < 0 {
+		return s.shed
+	}
+	var info [unix.SK_MEMINFO_VARS]uint32
+	size := uint32(unsafe.Sizeof(info))
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(s.fd), unix.SOL_SOCKET, unix.SO_MEMINFO,
+		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
+	if errno == 0 {
+		s.shed = uint64(info[unix.SK_MEMINFO_DROPS])
+	}
+	return s.shed
+}
+
+func sockaddr(addr netip.AddrPort) unix.Sockaddr {
+	if addr.Addr().Is4() {
+		return &unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()}
+	}
+	return &unix.SockaddrInet6{Port: int(addr.Port()), Addr: addr.Addr().As16(), ZoneId: zoneID(addr.Addr().Zone())}
+}
+
+func zoneID(zone string) uint32 {
+	if i, err := net.InterfaceByName(zone); err == nil {
+		return uint32(i.Index)
+	}
+	n, _ := strconv.Atoi(zone)
+	return uint32(n)
 }
 
 // network names the family, so that [::] does not take IPv4 queries too (package net then sets IPV6_V6ONLY).
@@ -134,14 +224,9 @@ func network(transport string, addr netip.AddrPort) string {
 }
 
 // control sets options before the socket is bound.
-func control(addr netip.AddrPort, v4, v6 int, socket ...int) func(string, string, syscall.RawConn) error {
+func control(addr netip.AddrPort, v4, v6 int) func(string, string, syscall.RawConn) error {
 	return func(_, _ string, raw syscall.RawConn) error {
 		return onDescriptor(raw, func(fd int) error {
-			for _, option := range socket {
-				if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, option, 1); err != nil {
-					return err
-				}
-			}
 			if addr.Addr().Is4() {
 				return unix.SetsockoptInt(fd, unix.SOL_IP, v4, 1)
 			}

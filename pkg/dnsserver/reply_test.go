@@ -92,7 +92,7 @@ func TestTruncation(t *testing.T) {
 	s := testSnapshot(t, c)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			out, _ := s.reply(make([]byte, maxDatagram), pack(t, tt.query), tt.proto, testClient)
+			out, _ := s.reply(make([]byte, 65535), pack(t, tt.query), tt.proto, testClient)
 			m := new(dns.Msg)
 			if err := m.Unpack(out); err != nil || len(out) > tt.limit {
 				t.Fatalf("%d octets, limit %d, unpack: %v", len(out), tt.limit, err)

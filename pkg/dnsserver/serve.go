@@ -31,22 +31,24 @@ func (s *Server) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// handle answers one message and counts it. No query may take an anycast service down at every site in turn: one that
-// makes the code below panic is dropped, counted, and logged the first time.
-func (s *Server) handle(buf, query []byte, p proto, client netip.Addr) (out []byte) {
-	start := time.Now()
-	defer func() {
-		if v := recover(); v != nil {
-			out = nil
-			s.metrics.drop(broken)
-			s.odd.Do(func() {
-				s.log.Error("a query made the server panic: please report", "query", query, "panic", v, "stack", string(debug.Stack()))
-			})
-		}
-	}()
-	out, x := s.current.Load().reply(buf, query, p, client)
-	s.metrics.count(x, p, client, time.Since(start))
+// handle answers one message on the full path and counts it; it may use buf for the answer.
+func (s *Server) handle(buf, query []byte, client netip.Addr, t *tally) (out []byte) {
+	defer s.survive(query, t, &out)
+	out, x := s.current.Load().reply(buf, query, t.proto, client)
+	t.count(x)
 	return out
+}
+
+// survive makes of a panic a message that gets no answer. No query may take an anycast service down at every site in turn: one
+// that makes the code panic is dropped, counted, and logged the first time. Call it by defer.
+func (s *Server) survive(query []byte, t *tally, out *[]byte) {
+	if v := recover(); v != nil {
+		*out = nil
+		t.drop(broken)
+		s.odd.Do(func() {
+			s.log.Error("a query made the server panic: please report", "query", query, "panic", v, "stack", string(debug.Stack()))
+		})
+	}
 }
 
 // pause waits after an error that may pass, such as too many open files; false: ctx is done.

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -114,18 +115,35 @@ func TestServe(t *testing.T) {
 			}
 		}
 	}
-	for key, c := range s.metrics.requests {
-		want := 0.0
-		if key.qtype == dns.TypeAAAA {
-			want = 1
-		}
-		if got := testutil.ToFloat64(c); got != want {
-			t.Errorf("counted %v of %+v, want %v", got, key, want)
+	for _, one := range s.metrics.tallies {
+		for i := range one.requests {
+			if got := one.requests[i].Load(); got > 0 && typeLabel(i) != "AAAA" {
+				t.Errorf("counted %v of %s", got, typeLabel(i))
+			}
 		}
 	}
-	if got := testutil.ToFloat64(s.metrics.responses[dns.RcodeSuccess]); got != 4 {
-		t.Errorf("counted %v NOERROR, want 4", got)
+	for _, key := range []transport{{udp, true}, {udp, false}, {tcp, true}, {tcp, false}} {
+		if got := counted(s, key.proto, key.v4, typeIndex(dns.TypeAAAA)); got != 1 {
+			t.Errorf("counted %v of %+v, want 1", got, key)
+		}
 	}
+}
+
+// counted sums up what came over a transport.
+func counted(s *Server, p proto, v4 bool, qtype int) (n uint64) {
+	for _, one := range s.metrics.tallies {
+		if one.proto == p && one.v4 == v4 {
+			n += one.requests[qtype].Load()
+		}
+	}
+	return n
+}
+
+func dropped(s *Server, reason dropReason) (n uint64) {
+	for _, one := range s.metrics.tallies {
+		n += one.drops[reason].Load()
+	}
+	return n
 }
 
 // An anycast address is bound before the host has it, and answers from the moment it has.
@@ -168,7 +186,9 @@ func TestListenRefusesToShare(t *testing.T) {
 		refuses(t, "listen [::]:53: tcp: "+want, "[::]:53")
 	})
 	t.Run("a UDP socket that would share", func(t *testing.T) {
-		sharing := net.ListenConfig{Control: control(netip.MustParseAddrPort(addr), unix.IP_FREEBIND, unix.IPV6_FREEBIND, unix.SO_REUSEPORT)}
+		sharing := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+			return onDescriptor(raw, func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) })
+		}}
 		c, err := sharing.ListenPacket(t.Context(), "udp6", addr)
 		if err != nil {
 			t.Fatal(err)
@@ -350,7 +370,7 @@ func TestPortZeroIsDropped(t *testing.T) {
 	if _, err := raw.WriteTo(datagram, &net.IPAddr{IP: net.IPv4(127, 0, 0, 1)}); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, func() bool { return testutil.ToFloat64(s.metrics.drops[noPort]) == 1 })
+	waitFor(t, func() bool { return dropped(s, noPort) == 1 })
 }
 
 // waitFor gives other goroutines and the kernel time until ok.
@@ -372,11 +392,11 @@ func TestPanickingQueryIsDropped(t *testing.T) {
 	z := &zone{name: "x."}
 	s.current.Store(&snapshot{synced: true, zones: map[string]*zone{"x.": z}, nodes: map[string]*node{"x.": {zone: z, kind: steered}}})
 	for range 2 {
-		if out := s.handle(nil, pack(t, ask("x. AAAA")), udp, netip.IPv6Loopback()); out != nil {
+		if out := s.handle(nil, pack(t, ask("x. AAAA")), netip.IPv6Loopback(), s.metrics.shared(udp, false)); out != nil {
 			t.Errorf("answered %x", out)
 		}
 	}
-	if got := testutil.ToFloat64(s.metrics.drops[broken]); got != 2 {
+	if got := dropped(s, broken); got != 2 {
 		t.Errorf("counted %v", got)
 	}
 }
@@ -407,12 +427,12 @@ func TestSeriesAreBounded(t *testing.T) {
 	for qtype := range 1 << 16 {
 		q := ask("edge.example. A")
 		q.Question[0].Qtype = uint16(qtype)
-		s.handle(nil, pack(t, q), udp, netip.IPv6Loopback())
+		s.handle(nil, pack(t, q), netip.IPv6Loopback(), s.metrics.shared(udp, false))
 	}
 	if after := testutil.CollectAndCount(s); after != before {
 		t.Errorf("%d series became %d", before, after)
 	}
-	if got := testutil.ToFloat64(s.metrics.requests[requestKey{udp, false, 0}]); got < 65000 {
+	if got := counted(s, udp, false, otherType); got < 65000 {
 		t.Errorf("%v of other types", got)
 	}
 }

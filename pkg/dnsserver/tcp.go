@@ -113,7 +113,8 @@ func readFull(ctx context.Context, c net.Conn, in io.Reader, b []byte, timeout t
 }
 
 func (s *Server) answerTCP(c net.Conn, query []byte, client netip.Addr) error {
-	reply := s.handle(nil, query, tcp, client)
+	t := s.metrics.shared(tcp, client.Unmap().Is4())
+	reply := s.handle(nil, query, client, t)
 	if reply == nil {
 		return io.ErrUnexpectedEOF // who does not send queries has no use for the connection
 	}
@@ -124,7 +125,7 @@ func (s *Server) answerTCP(c net.Conn, query []byte, client netip.Addr) error {
 	out := binary.BigEndian.AppendUint16(make([]byte, 0, 2+len(reply)), uint16(len(reply)))
 	_, err := c.Write(append(out, reply...))
 	if err != nil {
-		s.metrics.writeErrors.Inc()
+		t.writeErrors.Add(1)
 	}
 	return err
 }

@@ -2,83 +2,74 @@ package dnsserver
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
-	"net"
-
-	"golang.org/x/net/ipv4"
-	"golang.org/x/net/ipv6"
+	"net/netip"
+	"time"
 )
 
 // maxFailures in a row, with a pause after each, take ten seconds: what lasts longer does not pass by itself. A server that
 // went on would be deaf and look alive; one that ends is started again, with new sockets.
 const maxFailures = 200
 
-const (
-	maxDatagram = 65535
-	controlSize = 128 // of control messages: one in_pktinfo or in6_pktinfo, with room
-)
-
 // serveUDP answers in the loop that reads: under a flood the kernel drops what is too much, and nothing piles up here.
 func (s *Server) serveUDP(ctx context.Context, sock *udpSocket) error {
-	defer context.AfterFunc(ctx, func() { _ = sock.SetReadDeadline(longAgo) })()
-	in, out, control := make([]byte, maxDatagram), make([]byte, maxDatagram), make([]byte, controlSize)
-	failed := 0
+	defer context.AfterFunc(ctx, sock.wake)()
+	b, failed := newBatch(sock.wildcard), 0
 	for {
-		n, nc, _, from, err := sock.ReadMsgUDPAddrPort(in, control)
+		n, err := b.receive(sock.fd)
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
 			if failed++; failed == 1 {
-				s.log.Warn("cannot read queries", "address", sock.LocalAddr(), "err", err)
+				s.log.Warn("cannot read queries", "address", sock.addr, "err", err)
 			}
 			if failed >= s.failures {
-				return fmt.Errorf("listen %s: cannot read queries: %w", sock.LocalAddr(), err)
+				return fmt.Errorf("listen %s: cannot read queries: %w", sock.addr, err)
 			}
 			if !pause(ctx) {
 				return nil
 			}
 			continue
-		case from.Port() == 0:
-			// Nobody can receive there: only a forger sends from it.
-			s.metrics.drop(noPort)
-			continue
 		}
 		failed = 0
-		reply := s.handle(out, in[:n], udp, from.Addr())
-		if reply == nil {
-			continue
+		start := time.Now()
+		for i := range n {
+			s.serveDatagram(sock, b, i)
 		}
-		if _, _, err := sock.WriteMsgUDPAddrPort(reply, sock.source(control[:nc]), from); err != nil {
-			s.metrics.writeErrors.Inc()
-		}
+		sock.tally.took(n, time.Since(start))
+		sock.tally.writeErrors.Add(uint64(b.send(sock.fd)))
 	}
 }
 
-// source returns the control message that makes the reply leave from the address that the query came to.
-func (s *udpSocket) source(control []byte) []byte {
-	switch {
-	case !s.wildcard:
-		return nil
-	case s.v4:
-		var cm ipv4.ControlMessage
-		if cm.Parse(control) != nil || cm.Dst == nil {
-			return nil
-		}
-		return (&ipv4.ControlMessage{Src: cm.Dst}).Marshal()
-	default:
-		var cm ipv6.ControlMessage
-		if cm.Parse(control) != nil || cm.Dst == nil {
-			return nil
-		}
-		return (&ipv6.ControlMessage{Src: cm.Dst, IfIndex: scope(cm.Dst, cm.IfIndex)}).Marshal()
+// serveDatagram answers the i-th query of a batch.
+func (s *Server) serveDatagram(sock *udpSocket, b *batch, i int) {
+	client := b.client(i)
+	if client.Port() == 0 {
+		// Nobody can receive there: only a forger sends from it.
+		sock.tally.drop(noPort)
+		return
+	}
+	query, cut := b.query(i)
+	if cut {
+		// It cannot be read to its end, so it has no question: FORMERR.
+		query = query[:headerSize]
+		binary.BigEndian.PutUint16(query[4:], 0)
+	}
+	if reply := s.answer(b.replies[i][:], query, &b.question, client.Addr(), sock.tally); reply != nil {
+		b.reply(i, reply)
 	}
 }
 
-// scope binds the reply to an interface only where the address means nothing without it: routing decides otherwise.
-func scope(ip net.IP, index int) int {
-	if ip.IsLinkLocalUnicast() {
-		return index
+// answer takes the hot path where that understands the query, else the full one.
+func (s *Server) answer(buf, query []byte, q *question, client netip.Addr, t *tally) (out []byte) {
+	defer s.survive(query, t, &out)
+	now := s.current.Load()
+	out, x := now.hot(buf, query, q, client)
+	if out == nil {
+		out, x = now.reply(buf, query, t.proto, client)
 	}
-	return 0
+	t.count(x)
+	return out
 }
