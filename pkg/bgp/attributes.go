@@ -76,10 +76,11 @@ const (
 
 // Depreferred returns the attributes of a route that is to be used only when there is no other: for eBGP a long AS path,
 // the top MED and GRACEFUL_SHUTDOWN (RFC 8326), for iBGP LOCAL_PREF 0. An own-AS prepend is never sent on iBGP: FRR takes
-// such a path for a loop, and the UPDATE for a withdrawal.
-func Depreferred() Attributes {
+// such a path for a loop, and the UPDATE for a withdrawal. The marks are communities that say more, such as one for a
+// service that is announced although it is sick.
+func Depreferred(marks ...Community) Attributes {
 	return Attributes{
-		Communities: CommunitiesOf(GracefulShutdown),
+		Communities: CommunitiesOf(append(marks[:len(marks):len(marks)], GracefulShutdown)...),
 		MED:         MetricOf(depreferredMED),
 		LocalPref:   MetricOf(0),
 		Prepend:     depreferredPrepend,

@@ -9,10 +9,11 @@ import (
 
 // A Neighbor is one BGP session that the speaker dials.
 type Neighbor struct {
-	Address     netip.Addr // may carry a zone
+	Address     netip.Addr // link-local ones carry their zone
 	ASN         uint32
 	Password    string // TCP MD5 (RFC 2385); empty: none. Never logged.
-	TTLSecurity bool   // GTSM (RFC 5082)
+	TTLSecurity bool   // GTSM (RFC 5082): packets of the session leave and arrive with 255 hops; not with Multihop
+	Multihop    uint8  // hop limit of an eBGP session that crosses routers; 0: direct. iBGP sessions may always cross some.
 }
 
 // An Advertisement is one prefix wanted at every neighbor whose session can carry it.
@@ -50,6 +51,7 @@ type NeighborStatus struct {
 	Established     bool
 	State           string // RFC 4271 section 8.2.2: idle, connect, active, opensent, openconfirm, established
 	Since           time.Time
+	Held            string         // why Hold keeps the session closed; empty: it does not
 	Families        []string       // negotiated, e.g. "ipv6-unicast"
 	ExtendedNextHop bool           // RFC 8950: IPv4 prefixes may go over this IPv6 session
 	NotCarried      []netip.Prefix // wanted, but this session cannot carry them

@@ -182,6 +182,9 @@ func gobgpPeer(n Neighbor, hold time.Duration) *api.Peer {
 	if n.TTLSecurity {
 		p.TtlSecurity = &api.TtlSecurity{Enabled: true, TtlMin: 255}
 	}
+	if n.Multihop > 0 {
+		p.EbgpMultihop = &api.EbgpMultihop{Enabled: true, MultihopTtl: uint32(n.Multihop)}
+	}
 	return p
 }
 

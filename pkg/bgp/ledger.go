@@ -280,6 +280,18 @@ func (l *ledger) sessionsUp() (n int, changed <-chan struct{}) {
 	return n, l.progress
 }
 
+// canCarry tells whether an established session can carry p.
+func (l *ledger) canCarry(p netip.Prefix) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.neighbors {
+		if s.up && s.carries(p) {
+			return true
+		}
+	}
+	return false
+}
+
 // wantedNow returns the wanted set, which is replaced by every Set and never changed.
 func (l *ledger) wantedNow() advertised {
 	l.mu.Lock()

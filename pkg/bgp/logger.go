@@ -17,24 +17,36 @@ import (
 // The tests fail when a new version of GoBGP changes the message.
 const sentUpdate = "sent update"
 
+// receivedUpdate is the message, at debug level, for an UPDATE as it came, before GoBGP looks at it. GoBGP's watchers do not
+// tell of one that has the own AS number in its path or the own router ID as its originator, though such a route takes the
+// place of another one, as everybody's does.
+const receivedUpdate = "received update"
+
 // receivedNotification is the message for a NOTIFICATION; a Cease may tell why in words (RFC 9003).
 const receivedNotification = "received notification"
 
 // gobgpHandler is a slog.Handler that passes GoBGP's log on, one level lower than GoBGP says (what is a warning to a
 // router's operator is a detail here: the speaker logs sessions itself), and hands every written UPDATE to onSent.
 type gobgpHandler struct {
-	next   slog.Handler
-	onSent func(at time.Time, neighbor netip.Addr, u update)
-	onText func(neighbor netip.Addr, communication string)
-	peer   netip.Addr // from the attribute "Key" of a neighbor's logger
+	next       slog.Handler
+	onSent     func(at time.Time, neighbor netip.Addr, u update)
+	onReceived func(neighbor netip.Addr, u update, r route)
+	onText     func(neighbor netip.Addr, communication string)
+	peer       netip.Addr // from the attribute "Key" of a neighbor's logger
 }
 
 func (h *gobgpHandler) Enabled(context.Context, slog.Level) bool { return true }
 
 func (h *gobgpHandler) Handle(ctx context.Context, r slog.Record) error {
 	if r.Level == slog.LevelDebug {
-		if r.Message == sentUpdate && h.peer.IsValid() {
-			h.onSent(r.Time, h.peer, updateOf(r))
+		switch {
+		case !h.peer.IsValid():
+		case r.Message == sentUpdate:
+			u, _ := updateOf(r)
+			h.onSent(r.Time, h.peer, u)
+		case r.Message == receivedUpdate:
+			u, attrs := updateOf(r)
+			h.onReceived(h.peer, u, routeOf(attrs))
 		}
 		return nil
 	}
@@ -83,15 +95,15 @@ func printable(r rune) rune {
 	return r
 }
 
-// An update is one UPDATE message that was written. What it says of the announced prefixes is in the form of
+// An update is one UPDATE message that was written, or received. What it says of the announced prefixes is in the form of
 // Attributes.onWire.
 type update struct {
 	announced, withdrawn []netip.Prefix
 	says                 Attributes
 }
 
-// updateOf reads the attributes of a sentUpdate record.
-func updateOf(r slog.Record) (u update) {
+// updateOf reads the attributes of a sentUpdate or receivedUpdate record.
+func updateOf(r slog.Record) (u update, attrs []bgp.PathAttributeInterface) {
 	r.Attrs(func(a slog.Attr) bool {
 		switch v := a.Value.Any().(type) {
 		case []bgp.PathNLRI:
@@ -101,7 +113,7 @@ func updateOf(r slog.Record) (u update) {
 				u.announced = append(u.announced, prefixesOf(v)...)
 			}
 		case []bgp.PathAttributeInterface:
-			u.says = attrsOf(v)
+			u.says, attrs = attrsOf(v), v
 			for _, attr := range v {
 				switch mp := attr.(type) {
 				case *bgp.PathAttributeMpReachNLRI:
@@ -113,7 +125,7 @@ func updateOf(r slog.Record) (u update) {
 		}
 		return true
 	})
-	return u
+	return u, attrs
 }
 
 func prefixesOf(nlris []bgp.PathNLRI) []netip.Prefix {

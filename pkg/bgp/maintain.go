@@ -84,29 +84,19 @@ func (s *Speaker) reapply() bool {
 	return true
 }
 
-// revive replaces sessions that were lost by fresh ones: GoBGP would stay idle for five seconds before it dials again,
-// a fresh session dials after two.
+// revive replaces sessions that were lost, and are not held, by fresh ones.
 func (s *Speaker) revive(ctx context.Context) {
 	s.mu.Lock()
 	ended := s.ended
 	s.ended = nil
 	s.mu.Unlock()
-	if len(ended) == 0 {
-		return
-	}
-	received := s.received(ctx)
+	s.sessions.Lock()
+	defer s.sessions.Unlock()
 	for _, n := range s.config.Neighbors {
-		if !slices.Contains(ended, n.Address) {
+		if !slices.Contains(ended, n.Address) || s.isHeld(n.Address) {
 			continue
 		}
-		err := s.server.DeletePeer(ctx, &api.DeletePeerRequest{Address: n.Address.String()})
-		if err == nil {
-			s.mu.Lock()
-			s.base[n.Address] += received[n.Address]
-			s.mu.Unlock()
-			err = s.server.AddPeer(ctx, &api.AddPeerRequest{Peer: gobgpPeer(n, s.config.HoldTime)})
-		}
-		if err != nil {
+		if err := s.replace(ctx, n); err != nil {
 			s.log.Warn("bgp session not replaced, it will come back by itself", "neighbor", n.Address, "error", err)
 		}
 	}

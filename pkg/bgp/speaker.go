@@ -25,12 +25,17 @@ type Speaker struct {
 	config  Config
 	log     *slog.Logger
 	ready   chan struct{}
-	changed chan struct{}
+	changed chan struct{} // capacity 1
 	kick    chan struct{} // capacity 1: the maintainer has something to do
 	ledger  *ledger
 	metrics *metrics
+	sensor  *sensor
 	allowed map[netip.Prefix]bool
-	sent    map[netip.Addr]*atomic.Uint64 // UPDATEs written
+	counts  map[netip.Addr]*counters
+
+	sessions sync.Mutex // serializes opening, closing and replacing of sessions; guards the next two
+	peering  *server.BgpServer
+	peers    map[netip.Addr]bool // neighbors that GoBGP has
 
 	apply   sync.Mutex // serializes changes of GoBGP's table and policy; guards the next three
 	server  *server.BgpServer
@@ -40,12 +45,15 @@ type Speaker struct {
 	mu      sync.Mutex // guards all below
 	started bool
 	status  map[netip.Addr]*NeighborStatus
+	held    map[netip.Addr]string // by Hold, with the reason
 	policy  map[netip.Addr]bool   // whether the export policy is to let IPv4 out to this IPv6 neighbor; not yet done
 	said    map[netip.Addr]string // by the neighbor's Cease; not yet in its status
 	closing bool                  // sessions end because the speaker stops
 	ended   []netip.Addr          // sessions that were lost; not yet replaced
-	base    map[netip.Addr]uint64 // UPDATEs received in sessions that were replaced
 }
+
+// counters of UPDATEs of one neighbor, over all its sessions.
+type counters struct{ sent, received atomic.Uint64 }
 
 // NewSpeaker checks the configuration and returns a speaker that Run starts. The log never holds a password.
 func NewSpeaker(cfg Config, log *slog.Logger) (*Speaker, error) {
@@ -65,16 +73,18 @@ func NewSpeaker(cfg Config, log *slog.Logger) (*Speaker, error) {
 		status:  make(map[netip.Addr]*NeighborStatus),
 		policy:  make(map[netip.Addr]bool),
 		said:    make(map[netip.Addr]string),
-		base:    make(map[netip.Addr]uint64),
+		held:    make(map[netip.Addr]string),
+		peers:   make(map[netip.Addr]bool),
+		sensor:  newSensor(cfg.ASN, cfg.Allowed),
 		allowed: make(map[netip.Prefix]bool),
-		sent:    make(map[netip.Addr]*atomic.Uint64),
+		counts:  make(map[netip.Addr]*counters),
 	}
 	for _, p := range cfg.Allowed {
 		s.allowed[p] = true
 	}
 	now := time.Now()
 	for _, n := range cfg.Neighbors {
-		s.sent[n.Address] = new(atomic.Uint64)
+		s.counts[n.Address] = new(counters)
 		s.status[n.Address] = &NeighborStatus{Address: n.Address, ASN: n.ASN, State: stateName(bgp.BGP_FSM_IDLE), Since: now}
 	}
 	return s, nil
@@ -92,7 +102,8 @@ func (s *Speaker) Run(ctx context.Context) error {
 		routerID, source = machineRouterID()
 		s.log.Info("bgp router id derived", "router_id", routerID, "from", source)
 	}
-	handler := &gobgpHandler{next: s.log.Handler(), onSent: s.onSent, onText: s.onText}
+	s.sensor.routerID = routerID
+	handler := &gobgpHandler{next: s.log.Handler(), onSent: s.onSent, onReceived: s.onReceived, onText: s.onText}
 	gobgp, err := startGoBGP(ctx, s.config, routerID, slog.New(handler))
 	if err != nil {
 		return err
@@ -124,14 +135,28 @@ func (s *Speaker) connect(ctx context.Context, gobgp *server.BgpServer) error {
 	if err := gobgp.WatchEvent(ctx, watch, server.WatchPeer()); err != nil {
 		return fmt.Errorf("cannot watch bgp sessions: %w", err)
 	}
-	for _, n := range s.config.Neighbors {
-		if err := gobgp.AddPeer(ctx, &api.AddPeerRequest{Peer: gobgpPeer(n, s.config.HoldTime)}); err != nil {
-			return fmt.Errorf("neighbor %s: %w", n.Address, err)
-		}
+	if err := s.openSessions(ctx, gobgp); err != nil {
+		return err
 	}
 	s.apply.Lock()
 	s.server = gobgp
 	s.apply.Unlock()
+	return nil
+}
+
+// openSessions adds the neighbors that are not held.
+func (s *Speaker) openSessions(ctx context.Context, gobgp *server.BgpServer) error {
+	s.sessions.Lock()
+	defer s.sessions.Unlock()
+	s.peering = gobgp
+	for _, n := range s.config.Neighbors {
+		if s.isHeld(n.Address) {
+			continue
+		}
+		if err := s.replace(ctx, n); err != nil {
+			return fmt.Errorf("neighbor %s: %w", n.Address, err)
+		}
+	}
 	return nil
 }
 
@@ -140,6 +165,10 @@ func (s *Speaker) stop(gobgp *server.BgpServer, stopWatching context.CancelFunc)
 	s.apply.Lock()
 	s.server = nil
 	s.apply.Unlock()
+	s.sessions.Lock()
+	s.peering = nil
+	clear(s.peers)
+	s.sessions.Unlock()
 	s.mu.Lock()
 	s.closing = true
 	s.mu.Unlock()
@@ -173,7 +202,8 @@ func (s *Speaker) awaitSessionsDown(patience time.Duration) {
 // Ready returns a channel that is closed once Set may be called. It stays open when Run cannot start.
 func (s *Speaker) Ready() <-chan struct{} { return s.ready }
 
-// Changed returns a channel of capacity 1 that has a value when a session went up or down since the last receive.
+// Changed returns a channel of capacity 1 that has a value when something that Neighbors, Heard or Carries tell has
+// changed since the last receive. It is one signal: who has several consumers passes it on.
 func (s *Speaker) Changed() <-chan struct{} { return s.changed }
 
 // signal leaves one value in a channel of capacity 1.

@@ -36,6 +36,8 @@ var (
 	vip4  = netip.MustParsePrefix("192.0.2.53/32")
 )
 
+var discard = slog.New(slog.DiscardHandler)
+
 // loopback adds addresses to lo of the test's own namespace.
 func loopback(t *testing.T, addrs ...string) {
 	t.Helper()
@@ -103,6 +105,12 @@ func runLogging(t *testing.T, c bgp.Config, log *slog.Logger) (s *bgp.Speaker, s
 	if err != nil {
 		t.Fatal(err)
 	}
+	return s, serve(t, s)
+}
+
+// serve runs a speaker until the end of the test; the returned function stops it now.
+func serve(t *testing.T, s *bgp.Speaker) (stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
@@ -118,7 +126,7 @@ func runLogging(t *testing.T, c bgp.Config, log *slog.Logger) (s *bgp.Speaker, s
 	case <-time.After(30 * time.Second):
 		t.Fatal("speaker is not ready")
 	}
-	return s, stop
+	return stop
 }
 
 func config(addr string, allowed ...netip.Prefix) bgp.Config {

@@ -81,6 +81,10 @@ func (n Neighbor) validate() error {
 		return errors.New("must be a unicast address, IPv4 in its own form")
 	case a.Is6() && a.IsLinkLocalUnicast() && a.Zone() == "":
 		return errors.New("a link-local address needs its interface: fe80::1%eth0")
+	case n.Multihop > 0 && n.TTLSecurity:
+		return errors.New("GTSM proves that the neighbor is direct, multihop says that it is not: choose one")
+	case n.Multihop > 0 && a.IsLinkLocalUnicast():
+		return errors.New("a link-local address is always direct: leave multihop out")
 	case len(n.Password) > maxPassword:
 		return fmt.Errorf("password is longer than the %d bytes that TCP MD5 takes", maxPassword)
 	}

@@ -10,11 +10,21 @@ import (
 
 // onSent is called by GoBGP's sending goroutine of one neighbor: it must be quick.
 func (s *Speaker) onSent(at time.Time, neighbor netip.Addr, u update) {
-	if n := s.sent[neighbor]; n != nil {
-		n.Add(1)
+	if n := s.counts[neighbor]; n != nil {
+		n.sent.Add(1)
 	}
 	if s.ledger.wrote(at, neighbor, u) {
 		signal(s.kick)
+	}
+}
+
+// onReceived is called by GoBGP's receiving goroutine of one neighbor: it must be quick.
+func (s *Speaker) onReceived(neighbor netip.Addr, u update, r route) {
+	if n := s.counts[neighbor]; n != nil {
+		n.received.Add(1)
+	}
+	if s.sensor.received(neighbor, u, r) {
+		signal(s.changed)
 	}
 }
 
@@ -33,6 +43,9 @@ func (s *Speaker) onPeer(ev *apiutil.WatchEventMessage_PeerEvent, at time.Time) 
 	}
 	was, known := s.noteState(state.NeighborAddress, at, ev.Peer)
 	up := state.SessionState == bgp.BGP_FSM_ESTABLISHED
+	if !up {
+		s.sensor.lost(state.NeighborAddress)
+	}
 	switch {
 	case !known || was == up:
 		return
@@ -77,6 +90,8 @@ func (s *Speaker) reason(addr netip.Addr, event string) string {
 	switch {
 	case s.closing:
 		return "closed by this speaker, which stops"
+	case s.held[addr] != "":
+		return "closed by this speaker: " + s.held[addr]
 	case said != "":
 		return event + ": " + said
 	default:

@@ -142,28 +142,52 @@ func (p *Peer) Accept() {
 func (p *Peer) Announce(prefixes ...netip.Prefix) {
 	p.t.Helper()
 	for _, prefix := range prefixes {
+		p.AnnouncePath(prefix)
+	}
+}
+
+// AnnouncePath sends a prefix with an AS path, to which the peer adds its own AS number in front.
+func (p *Peer) AnnouncePath(prefix netip.Prefix, asns ...uint32) {
+	p.t.Helper()
+	path, err := localPath(prefix, asns...)
+	if err == nil {
+		_, err = p.server.AddPath(apiutil.AddPathRequest{Paths: []*apiutil.Path{path}})
+	}
+	if err != nil {
+		p.t.Fatalf("bgptest: peer %s: announce %s: %v", p.config.Address, prefix, err)
+	}
+}
+
+// Withdraw takes prefixes back.
+func (p *Peer) Withdraw(prefixes ...netip.Prefix) {
+	p.t.Helper()
+	for _, prefix := range prefixes {
 		path, err := localPath(prefix)
 		if err == nil {
-			_, err = p.server.AddPath(apiutil.AddPathRequest{Paths: []*apiutil.Path{path}})
+			err = p.server.DeletePath(apiutil.DeletePathRequest{Paths: []*apiutil.Path{path}})
 		}
 		if err != nil {
-			p.t.Fatalf("bgptest: peer %s: announce %s: %v", p.config.Address, prefix, err)
+			p.t.Fatalf("bgptest: peer %s: withdraw %s: %v", p.config.Address, prefix, err)
 		}
 	}
 }
 
-func localPath(prefix netip.Prefix) (*apiutil.Path, error) {
+func localPath(prefix netip.Prefix, asns ...uint32) (*apiutil.Path, error) {
 	nlri, err := bgp.NewIPAddrPrefix(prefix)
 	if err != nil {
 		return nil, err
 	}
-	origin := bgp.NewPathAttributeOrigin(bgp.BGP_ORIGIN_ATTR_TYPE_IGP)
+	attrs := []bgp.PathAttributeInterface{bgp.NewPathAttributeOrigin(bgp.BGP_ORIGIN_ATTR_TYPE_IGP)}
+	if len(asns) > 0 {
+		sequence := bgp.NewAs4PathParam(bgp.BGP_ASPATH_ATTR_TYPE_SEQ, asns)
+		attrs = append(attrs, bgp.NewPathAttributeAsPath([]bgp.AsPathParamInterface{sequence}))
+	}
 	if prefix.Addr().Is4() {
 		nextHop, err := bgp.NewPathAttributeNextHop(netip.IPv4Unspecified())
-		return &apiutil.Path{Family: bgp.RF_IPv4_UC, Nlri: nlri, Attrs: []bgp.PathAttributeInterface{origin, nextHop}}, err
+		return &apiutil.Path{Family: bgp.RF_IPv4_UC, Nlri: nlri, Attrs: append(attrs, nextHop)}, err
 	}
 	reach, err := bgp.NewPathAttributeMpReachNLRI(bgp.RF_IPv6_UC, []bgp.PathNLRI{{NLRI: nlri}}, netip.IPv6Unspecified())
-	return &apiutil.Path{Family: bgp.RF_IPv6_UC, Nlri: nlri, Attrs: []bgp.PathAttributeInterface{origin, reach}}, err
+	return &apiutil.Path{Family: bgp.RF_IPv6_UC, Nlri: nlri, Attrs: append(attrs, reach)}, err
 }
 
 // Reset closes the session with a Cease (administrative reset, RFC 4486); the speaker under test may come back.
