@@ -8,9 +8,11 @@
 package bridge
 
 import (
-	"context"
+	"cmp"
 	"log/slog"
 	"net/netip"
+	"slices"
+	"sync"
 	"time"
 )
 
@@ -73,38 +75,129 @@ type Problem struct {
 }
 
 // Bridge prepares this host for bridging, switches VIPs over, and counts. Safe for concurrent use.
-type Bridge struct{}
+type Bridge struct {
+	log    *slog.Logger
+	cfg    Config
+	kernel *kernel
+	filter *filter
+	ready  chan struct{}
 
-// New checks the configuration and opens the netlink sockets, in the network namespace of the calling thread; it changes
-// nothing yet. It needs CAP_NET_ADMIN.
-func New(log *slog.Logger, cfg Config) (*Bridge, error) { return &Bridge{}, nil }
+	changed  chan struct{}
+	switched chan struct{} // capacity 1: wakes Run, which counts more often while something is bridged
 
-// Run prepares rules, tables, decapsulation and filter, keeps them as they should be, and counts. When ctx is done it
-// removes all that is ours and returns nil. It must be called once.
-func (b *Bridge) Run(ctx context.Context) error { <-ctx.Done(); return nil }
+	mu       sync.Mutex // guards the fields below, and makes Set atomic to other callers
+	plan     *plan      // nil until the host is prepared
+	on       map[netip.Prefix][]Target
+	found    []Wanted
+	findings []finding
+	failure  error // of the last attempt to prepare the host
+
+	countMu sync.Mutex // guards the fields below; never held while mu is asked for
+	tally   *tally
+	refused uint64
+}
+
+// New checks the configuration and opens the netlink sockets, in the network namespace of the calling thread, which must
+// be that of the process; it changes nothing yet. It needs CAP_NET_ADMIN, but for Off.
+func New(log *slog.Logger, cfg Config) (*Bridge, error) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	k, err := newKernel()
+	if err != nil {
+		return nil, err
+	}
+	if err := k.permitted(); err != nil && cfg.Mode != Off {
+		k.close()
+		return nil, err
+	}
+	f, err := newFilter()
+	if err != nil {
+		k.close()
+		return nil, err
+	}
+	return &Bridge{
+		log: log, cfg: cfg, kernel: k, filter: f,
+		ready: make(chan struct{}), changed: make(chan struct{}, 1), switched: make(chan struct{}, 1),
+		on: make(map[netip.Prefix][]Target), tally: newTally(cfg.VIPs),
+	}, nil
+}
 
 // Ready is closed after Run's first attempt to prepare the host; Problems tells whether something fatal is in the way.
-func (b *Bridge) Ready() <-chan struct{} { return nil }
+func (b *Bridge) Ready() <-chan struct{} { return b.ready }
 
 // Found returns the bridges that an earlier process of ours left switched on, sorted by VIP. They stay on until the first
 // Set. It is valid once Ready is closed.
-func (b *Bridge) Found() []Wanted { return nil }
+func (b *Bridge) Found() []Wanted {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.found)
+}
 
-// Set makes wanted the whole set of bridged VIPs.
-func (b *Bridge) Set(ctx context.Context, wanted ...Wanted) error { return nil }
+// Traffic returns what was counted, for every VIP of the configuration. The counters of bridged VIPs are read every 100
+// ms, the others every second.
+func (b *Bridge) Traffic() map[netip.Prefix]Traffic {
+	b.countMu.Lock()
+	defer b.countMu.Unlock()
+	return b.tally.traffic()
+}
 
-// Traffic returns what was counted, for every VIP of the configuration.
-func (b *Bridge) Traffic() map[netip.Prefix]Traffic { return nil }
+// Refused returns how many tunnel packets were dropped here because their outer source, their shape or their inner
+// destination is none of the configured.
+func (b *Bridge) Refused() uint64 {
+	b.countMu.Lock()
+	defer b.countMu.Unlock()
+	return b.refused
+}
 
 // Changed signals that a bridged VIP's traffic fell quiet (for a second) or is busy again. Capacity 1: read Traffic then.
-func (b *Bridge) Changed() <-chan struct{} { return nil }
+func (b *Bridge) Changed() <-chan struct{} { return b.changed }
 
-// Problems returns the preconditions that are not met, fatal ones first.
-func (b *Bridge) Problems() []Problem { return nil }
+// Problems returns the preconditions that were not met when last looked at, at most 10 s ago, fatal ones first.
+func (b *Bridge) Problems() []Problem {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var all []Problem
+	if b.failure != nil {
+		all = append(all, Problem{Name: "prepare", What: b.failure.Error(), Remedy: "cure it: it is tried again every second", Fatal: true})
+	}
+	for _, f := range b.findings {
+		all = append(all, f.Problem)
+	}
+	slices.SortStableFunc(all, func(a, b Problem) int { return cmp.Compare(severity(a), severity(b)) })
+	return all
+}
 
-// Mode returns the chosen tunnel: SRv6, VXLAN or Off; Auto before Ready.
-func (b *Bridge) Mode() Mode { return Off }
+func severity(p Problem) int {
+	if p.Fatal {
+		return 0
+	}
+	return 1
+}
+
+// Mode returns the chosen tunnel: SRv6, VXLAN or Off; Auto before the host is prepared.
+func (b *Bridge) Mode() Mode {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.cfg.Mode == Off:
+		return Off
+	case b.plan == nil:
+		return Auto
+	}
+	return b.plan.mode
+}
 
 // Mark returns the SO_MARK with which a packet of this host to a VIP goes through the tunnel to that peer instead of to
 // this host itself; 0: unknown peer. Setting it needs CAP_NET_ADMIN.
-func (b *Bridge) Mark(peer string) uint32 { return 0 }
+func (b *Bridge) Mark(peer string) uint32 {
+	i, ok := b.cfg.peer(peer)
+	if !ok || b.cfg.Mode == Off {
+		return 0
+	}
+	return markPeer + uint32(i)
+}
