@@ -41,6 +41,11 @@ func Write(w io.Writer, r lab.Result, t lab.Topology) error {
 			page.Sections = append(page.Sections, s)
 		}
 	}
+	full, err := timelines(r, colors)
+	if err != nil {
+		return err
+	}
+	page.Sections = append(page.Sections, full...)
 	page.Sections = append(page.Sections, allRuns(r), made(r))
 	return page.Write(w)
 }
@@ -123,12 +128,17 @@ func course(r lab.Result, colors map[string]report.Color) (report.Section, error
 	return s, err
 }
 
+// aside are figures that are left out of the table of all runs, which would be too wide.
+var aside = []string{
+	"withdrawn", "unbridged", "healed", "announced", "returned", "back", "route_changes", "tcp_timeouts", "tcp_silent_ms",
+}
+
 // allRuns lists every run.
 func allRuns(r lab.Result) report.Section {
 	t := report.Table{Head: []string{"run, from", "to"}, Words: 2, Caption: fmt.Sprintf("All %d runs", len(r.Runs)), Folded: len(r.Runs) > foldedRuns}
 	var shown []measure
 	for _, m := range measures() {
-		if len(m.values(r)) > 0 {
+		if len(m.values(r)) > 0 && !slices.Contains(aside, m.ID) {
 			shown = append(shown, m)
 			t.Head = append(t.Head, m.Name)
 		}

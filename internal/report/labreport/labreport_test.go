@@ -158,8 +158,9 @@ func TestPhaseParts(t *testing.T) {
 		{"one is over before the one before it", map[string]float64{"noticed": 3, "written": 5, "first_route": 4, "diverted": 6}, []float64{3, 2, 0, 1, 0}},
 		{"none", nil, []float64{0, 0, 0, 0, 0}},
 	}
+	five := []phase{{id: "noticed"}, {id: "written"}, {id: "first_route"}, {id: "diverted"}, {id: "first_answer"}}
 	for _, tt := range tests {
-		if diff := cmp.Diff(tt.want, parts(lab.Measured{Phases: tt.phases})); diff != "" {
+		if diff := cmp.Diff(tt.want, parts(lab.Measured{Phases: tt.phases}, five)); diff != "" {
 			t.Errorf("%s (-want +got)\n%s", tt.name, diff)
 		}
 	}

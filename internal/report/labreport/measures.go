@@ -28,20 +28,45 @@ func measures() []measure {
 	for _, p := range phases() {
 		list = append(list, measure{p.id, p.name, false, func(m lab.Measured) (float64, bool) { v, ok := m.Phases[p.id]; return v, ok }})
 	}
-	return list
+	return append(list,
+		measure{"updates", "UPDATEs", true, func(m lab.Measured) (float64, bool) { return always(float64(m.Updates)) }},
+		measure{"route_changes", "route changes", true, func(m lab.Measured) (float64, bool) { return always(float64(m.RouteChanges)) }},
+		measure{"tcp_resets", "TCP resets", true, ofTCP(func(t lab.TCP) float64 { return float64(t.Resets) })},
+		measure{"tcp_timeouts", "TCP timeouts", true, ofTCP(func(t lab.TCP) float64 { return float64(t.Timeouts) })},
+		measure{"tcp_silent_ms", "TCP silent", false, ofTCP(func(t lab.TCP) float64 { return t.SilentMs })},
+	)
+}
+
+// ofTCP is a figure of the TCP client, which not every run has.
+func ofTCP(of func(lab.TCP) float64) func(lab.Measured) (float64, bool) {
+	return func(m lab.Measured) (float64, bool) {
+		if m.TCP == nil {
+			return 0, false
+		}
+		return of(*m.TCP), true
+	}
 }
 
 // A phase of a failover, as people read it.
 type phase struct{ id, name, meaning string }
 
-// phases are in their order. The first two are missing where the agent is the victim.
+// phases are in the order of tables. Those that are the agent's are missing where it is the victim, those of a bridge where
+// there is none.
 func phases() []phase {
 	return []phase{
 		{"noticed", "noticed", "the agent noticed"},
-		{"written", "written", "the withdrawal was written"},
+		{"confirmed", "confirmed", "the agent was sure"},
+		{"bridged", "bridged", "packets took the bridge"},
+		{"written", "written", "the first UPDATE was written"},
 		{"first_route", "first route", "the first router changed its route"},
 		{"diverted", "diverted", "the last router changed its route"},
 		{"first_answer", "first answer", "the next site's first answer arrived"},
+		{"withdrawn", "withdrawn", "the withdrawal was written"},
+		{"unbridged", "unbridged", "packets took the bridge no more"},
+		{"healed", "healed", "the fault was undone"},
+		{"announced", "announced", "the healed site announced again"},
+		{"returned", "returned", "the last router changed back"},
+		{"back", "back", "the healed site answered"},
 	}
 }
 
