@@ -9,6 +9,7 @@ import (
 
 	"github.com/anyedge/anyedge/pkg/announce"
 	"github.com/anyedge/anyedge/pkg/bgp"
+	"github.com/anyedge/anyedge/pkg/bridge"
 )
 
 // ParseAgent reads edgeagent's file; name stands in errors. All that it reads beside r are the password_file of the
@@ -18,19 +19,31 @@ func ParseAgent(name string, r io.Reader) (Agent, error) {
 }
 
 func agent(root item) Agent {
-	o := root.object([]string{"site", "bgp", "vip", "services", "api", "journal", "metrics"}, []string{"bridge", "peers"})
+	o := root.object([]string{"site", "name", "bgp", "vip", "bridge", "peers", "peering", "services", "guards", "api", "journal", "metrics"}, nil)
 	speaker := o.need("bgp", "the BGP speaker: {asn: ..., neighbors: [...]}")
 	a := Agent{
 		Site:    o.need("site", "the name of this site, such as mec-1").label("a name"),
-		BGP:     speakerConfig(speaker),
 		VIP:     vipConfig(o.get("vip")),
 		Journal: o.get("journal").object([]string{"file"}, nil).need("file", "the path of the journal").str("a path"),
 		Metrics: metricsListen(o.get("metrics")),
 	}
+	a.Name = a.Site
+	if o.has("name") {
+		a.Name = o.get("name").label("a name")
+	}
+	a.BGP, a.BFD = speakerConfig(speaker)
+	a.Bridge, a.Times = bridgeConfig(o.get("bridge"))
+	peerList(o.get("peers"), a.Name, &a.Bridge)
+	needPeers(o.get("bridge"), o.get("peers"), a.Bridge)
+	a.Peering = peering(o.get("peering"))
+	a.Guards = guards(o.get("guards"))
 	a.API = api(o.get("api"), a.Journal)
 	list := o.need("services", "what is announced: [{name: ..., vips: [...], checks: [...]}]")
 	a.Services = services(list, a.BGP.Neighbors)
 	a.BGP.Allowed = allowed(a.Services)
+	if a.Bridge.Mode != bridge.Off {
+		a.Bridge.VIPs = bridged(a.Services)
+	}
 	return a
 }
 
@@ -69,15 +82,17 @@ func metricsListen(it item) netip.AddrPort {
 	return it.object([]string{"listen"}, nil).need("listen", "ADDRESS:PORT").socket()
 }
 
-func speakerConfig(it item) bgp.Config {
+func speakerConfig(it item) (bgp.Config, []BFD) {
 	o := it.object([]string{"asn", "router_id", "listen_port", "hold_time", "neighbors"}, nil)
-	return bgp.Config{
+	c := bgp.Config{
 		ASN:        o.need("asn", "the AS number of this host").asn(),
 		RouterID:   o.get("router_id").routerID(),
 		ListenPort: listenPort(o.get("listen_port")),
 		HoldTime:   o.get("hold_time").holdTime(),
-		Neighbors:  neighbors(o.need("neighbors", "the rack's routers: [{address: ..., asn: ...}]")),
 	}
+	var watched []BFD
+	c.Neighbors, watched = neighbors(o.need("neighbors", "the rack's routers: [{address: ..., asn: ...}]"))
+	return c, watched
 }
 
 func listenPort(it item) int {
@@ -88,21 +103,27 @@ func listenPort(it item) int {
 	return int(port)
 }
 
-func neighbors(list item) []bgp.Neighbor {
-	var all []bgp.Neighbor
+func neighbors(list item) (all []bgp.Neighbor, watched []BFD) {
 	seen := make(places[netip.Addr])
 	for _, it := range list.list("neighbor") {
-		o := it.object([]string{"address", "asn", "password_file", "ttl_security"}, []string{"bfd"})
+		o := it.object([]string{"address", "asn", "password_file", "ttl_security", "multihop", "bfd"}, nil)
 		n := bgp.Neighbor{
 			Address:     o.need("address", "the router's address").addr("an IP address, such as fd00:1::1"),
 			ASN:         o.need("asn", "the router's AS number").asn(),
 			Password:    password(o.get("password_file")),
 			TTLSecurity: o.get("ttl_security").boolean(false),
+			Multihop:    uint8(o.get("multihop").integer(0, 2, 255)),
+		}
+		if n.TTLSecurity && n.Multihop > 0 {
+			o.get("multihop").bad("does not go with ttl_security, which lets only direct neighbors in: remove one of them")
+		}
+		if b := bfdConfig(o.get("bfd"), n); b != nil {
+			watched = append(watched, *b)
 		}
 		seen.once(o.get("address"), n.Address)
 		all = append(all, n)
 	}
-	return all
+	return all, watched
 }
 
 // allowed returns what the services announce, each prefix once.
@@ -123,13 +144,14 @@ func services(list item, neighbors []bgp.Neighbor) []Service {
 	names := make(places[string])
 	rules := newVIPRules(neighbors)
 	for _, it := range list.list("service") {
-		o := it.object([]string{"name", "vips", "require", "checks", "settle", "drain"}, nil)
+		o := it.object([]string{"name", "vips", "require", "checks", "settle", "drain", "guard"}, nil)
 		s := Service{Announce: announce.Service{
 			Name:   o.need("name", "the service's name").label("a name"),
 			VIPs:   vips(o.need("vips", `its addresses, such as ["2001:db8:53::53/128"]`), rules),
 			Settle: o.get("settle").duration(2*time.Second, 0, time.Hour),
 		}}
 		s.Announce.Drain, s.Announce.File = drain(o.get("drain"))
+		s.Announce.Guard = guard(o.get("guard"))
 		names.once(o.get("name"), s.Announce.Name)
 		s.Health.Name = s.Announce.Name
 		s.Health.Checks = checks(o.need("checks", "at least one check: [{name: ..., type: tcp, target: ...}]"))

@@ -7,6 +7,7 @@ import (
 
 	"github.com/anyedge/anyedge/pkg/announce"
 	"github.com/anyedge/anyedge/pkg/bgp"
+	"github.com/anyedge/anyedge/pkg/bridge"
 	"github.com/anyedge/anyedge/pkg/dnsserver"
 	"github.com/anyedge/anyedge/pkg/health"
 	"github.com/anyedge/anyedge/pkg/steering"
@@ -15,8 +16,14 @@ import (
 // Agent is edgeagent's file.
 type Agent struct {
 	Site     string
+	Name     string     // of this host among its peers
 	BGP      bgp.Config // Allowed: every prefix that the services announce; OnReport: nil
+	BFD      []BFD      // of the neighbors that are watched
 	VIP      VIP
+	Bridge   bridge.Config  // Mode Off: none; else VIPs are those of all services
+	Times    announce.Times // of local repair
+	Peering  Peering
+	Guards   announce.Guards
 	Services []Service
 	API      API
 	Journal  string         // path; empty: none

@@ -11,6 +11,7 @@ import (
 
 	"github.com/anyedge/anyedge/pkg/announce"
 	"github.com/anyedge/anyedge/pkg/bgp"
+	"github.com/anyedge/anyedge/pkg/bridge"
 	"github.com/anyedge/anyedge/pkg/bgp/router"
 	"github.com/anyedge/anyedge/pkg/dnsserver"
 	"github.com/anyedge/anyedge/pkg/health"
@@ -71,7 +72,7 @@ bgp: {asn: 64611, neighbors: [{address: 192.0.2.1, asn: 65533}]}
 services: [{name: web, vips: [192.0.2.80/32], checks: [{name: up, type: listener, proto: tcp, port: 80}]}]
 `))
 	want := Agent{
-		Site: "a",
+		Site: "a", Name: "a", Bridge: bridge.Config{Mode: bridge.Off},
 		BGP: bgp.Config{
 			ASN: 64611, ListenPort: -1, HoldTime: 9 * time.Second,
 			Neighbors: []bgp.Neighbor{{Address: netip.MustParseAddr("192.0.2.1"), ASN: 65533}},
@@ -101,7 +102,7 @@ func TestParseAgentSample(t *testing.T) {
 	web := []announce.VIP{hostVIP("2001:db8:80::80/128"), hostVIP("2001:db8:80::81/128")}
 	web[0].Announce, web[1].Announce = covering, covering
 	want := Agent{
-		Site: "mec-1",
+		Site: "mec-1", Name: "mec-1", Bridge: bridge.Config{Mode: bridge.Off},
 		BGP: bgp.Config{
 			ASN: 64611, RouterID: netip.MustParseAddr("10.1.0.10"), ListenPort: -1, HoldTime: 9 * time.Second,
 			Neighbors: []bgp.Neighbor{
