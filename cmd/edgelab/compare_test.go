@@ -50,6 +50,14 @@ func TestCompareCommand(t *testing.T) {
 	}
 }
 
+func TestTableCommand(t *testing.T) {
+	slow, fast := written(t, 30, 31), written(t, 15)
+	out := mustEdgelab(t, "table", fast, filepath.Join(slow, "result.json"), "-o", "markdown")
+	if !strings.Contains(out, "| service-kill | "+slow+" | 2.03x | 2 |") {
+		t.Errorf("%s", out)
+	}
+}
+
 func TestBadComparisons(t *testing.T) {
 	good, empty, dir := written(t, 1), written(t), t.TempDir()
 	text := filepath.Join(dir, "text")

@@ -5,21 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
 	"github.com/anyedge/anyedge/internal/config"
-	"github.com/anyedge/anyedge/internal/program"
 	"github.com/anyedge/anyedge/internal/report/labreport"
 	"github.com/anyedge/anyedge/pkg/lab"
 )
@@ -180,82 +176,6 @@ func execCommand() *cobra.Command {
 			return sandbox.Exec(args[1], args[2:])
 		},
 	}
-}
-
-func runCommand(labs *string) *cobra.Command {
-	var (
-		e    lab.Experiment
-		seed string
-		out  string
-	)
-	cmd := &cobra.Command{
-		Use:   "run LAB EXPERIMENT",
-		Short: "Bring a lab up, repeat a fault, measure, take the lab down",
-		Long: "run repeats a fault at the site that serves the client, heals it, and measures each time what the client lost.\n" +
-			"It leaves DIR/result.json and DIR/report.html. The exit status is 0 only when every run was measured.",
-		Example: "  edgelab run quickstart service-kill --runs 20 --probe-interval 1ms\n" +
-			"  edgelab run quickstart dns-kill --out out/dns",
-		Args: cobra.ExactArgs(2),
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			if e.Fault, err = lab.FaultByName(args[1]); err != nil {
-				return err
-			}
-			if e.Runs < 1 {
-				return fmt.Errorf("--runs %d: must be at least 1", e.Runs)
-			}
-			if e.ProbeInterval < 100*time.Microsecond || e.ProbeInterval > time.Second {
-				return fmt.Errorf("--probe-interval %s: must be from 100us to 1s", e.ProbeInterval)
-			}
-			if e.Seed, err = parseSeed(seed); err != nil {
-				return err
-			}
-			if out == "" {
-				out = filepath.Join("out", filepath.Base(args[0]), e.Fault.Name)
-			}
-			e.Version = program.Version()
-			return inLab(*labs, args[0], attached, func(ctx context.Context, l *lab.Lab, progress io.Writer) error {
-				e.Progress = progress
-				return measure(ctx, l, e, out)
-			})
-		},
-	}
-	cmd.Flags().IntVar(&e.Runs, "runs", 5, "how often the fault is repeated")
-	cmd.Flags().DurationVar(&e.ProbeInterval, "probe-interval", time.Millisecond, "time between two probes")
-	cmd.Flags().StringVar(&seed, "seed", "", "of the moments at which the faults come (default: random, in the result)")
-	cmd.Flags().StringVar(&out, "out", "", "directory for result.json and report.html (default out/LAB/EXPERIMENT)")
-	return cmd
-}
-
-// measure makes the experiment, shows its figures and keeps the result.
-func measure(ctx context.Context, l *lab.Lab, e lab.Experiment, out string) error {
-	result, err := e.Run(ctx, l)
-	if err != nil {
-		return err
-	}
-	if err := result.Write(out); err != nil {
-		return err
-	}
-	fmt.Fprintln(e.Progress)
-	if err := result.Summary(e.Progress); err != nil {
-		return err
-	}
-	page, err := writeReport(out, result, l.Topology)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(e.Progress, "%s\n%s\n", filepath.Join(out, "result.json"), page)
-	return nil
-}
-
-func parseSeed(text string) (uint64, error) {
-	if text == "" {
-		return rand.Uint64(), nil
-	}
-	seed, err := strconv.ParseUint(text, 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("--seed %s: must be a whole number", text)
-	}
-	return seed, nil
 }
 
 func demoCommand(labs *string) *cobra.Command {

@@ -47,7 +47,7 @@ func command() *cobra.Command {
 	}
 	var labs string
 	root.PersistentFlags().StringVar(&labs, "labs", "", "directory of the labs (default: labs/containerlab here or beside the programs)")
-	root.AddCommand(listCommand(&labs), upCommand(&labs), runCommand(&labs), demoCommand(&labs), execCommand(), downCommand(), viewCommand(&labs), compareCommand(), graphCommand(&labs),
+	root.AddCommand(listCommand(&labs), upCommand(&labs), runCommand(&labs), demoCommand(&labs), execCommand(), downCommand(), viewCommand(&labs), compareCommand(), tableCommand(), graphCommand(&labs),
 		nodeCommand(), routerCommand(), frrCommand(), birdCommand(), renderCommand(&labs), insideCommand())
 	return manual.Add(root)
 }
