@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"time"
 
 	"github.com/miekg/dns"
+	"golang.org/x/sys/unix"
 )
 
 // udpSize is the largest UDP answer that is asked for: what passes any IPv6 path unfragmented (DNS flag day 2020).
@@ -24,16 +24,15 @@ func (c DNS) Check(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("query %q: %w", c.Name, err)
 	}
-	conn, err := c.dial(ctx, "udp", c.Target)
+	conn, err := c.connect(ctx, unix.SOCK_DGRAM, 0, c.Target)
 	if err != nil {
 		return explain(ctx, started, err)
 	}
-	defer conn.Close()
-	defer obey(ctx, conn)()
-	if _, err := conn.Write(wire); err != nil {
+	defer conn.close()
+	if err := conn.write(ctx, wire); err != nil {
 		return explain(ctx, started, err)
 	}
-	answer, err := receive(conn, query)
+	answer, err := receive(ctx, conn, query)
 	if err != nil {
 		return explain(ctx, started, err)
 	}
@@ -49,10 +48,10 @@ func (c DNS) query() *dns.Msg {
 
 // receive reads until the answer to query comes. What does not belong to it is passed over: a late answer to an earlier
 // query must not pass for this one.
-func receive(conn net.Conn, query *dns.Msg) (*dns.Msg, error) {
+func receive(ctx context.Context, conn *conn, query *dns.Msg) (*dns.Msg, error) {
 	buf := make([]byte, maxDatagram)
 	for {
-		n, err := conn.Read(buf)
+		n, err := conn.read(ctx, buf)
 		if err != nil {
 			return nil, err
 		}

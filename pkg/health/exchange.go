@@ -32,7 +32,7 @@ func (e exchange) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 func (c HTTP) connect(ctx context.Context, host string) (net.Conn, error) {
-	conn, err := c.dial(ctx, "tcp", c.Target)
+	conn, err := c.dial(ctx, c.Target)
 	if err != nil || !c.TLS {
 		return conn, err
 	}

@@ -7,8 +7,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/netip"
-	"os"
-	"syscall"
 	"time"
 
 	"golang.org/x/net/icmp"
@@ -30,26 +28,25 @@ const tokenSize = 16
 // Check makes one attempt.
 func (c ICMP) Check(ctx context.Context) error {
 	started := time.Now()
-	s, err := c.open()
+	s, raw, err := c.open(ctx)
 	if err != nil {
-		return err
+		return explain(ctx, started, err)
 	}
-	defer s.Close()
-	defer obey(ctx, s)()
+	defer s.close()
 	request, token, err := c.request()
 	if err != nil {
 		return err
 	}
-	if _, err := s.Write(request); err != nil {
-		return explainPath(ctx, started, err)
+	if err := s.write(ctx, request); err != nil {
+		return explain(ctx, started, err)
 	}
 	buf := make([]byte, 1500)
 	for {
-		n, err := s.Read(buf)
+		n, err := s.read(ctx, buf)
 		if err != nil {
-			return explainPath(ctx, started, err)
+			return explain(ctx, started, err)
 		}
-		if c.answers(buf[:n], s.raw, token) {
+		if c.answers(buf[:n], raw, token) {
 			return nil
 		}
 	}
@@ -90,67 +87,19 @@ func (c ICMP) answers(b []byte, raw bool, token []byte) bool {
 
 func (c ICMP) v4() bool { return c.Target.Unmap().Is4() }
 
-// echoSocket is connected to the target: nobody else's packets come in.
-type echoSocket struct {
-	*os.File
-	raw bool
-}
-
-func (c ICMP) open() (echoSocket, error) {
-	family, protocol := unix.AF_INET6, unix.IPPROTO_ICMPV6
+// open returns a socket that is connected to the target: nobody else's packets come in. raw tells of which kind it is.
+func (c ICMP) open(ctx context.Context) (s *conn, raw bool, err error) {
+	protocol, target := unix.IPPROTO_ICMPV6, netip.AddrPortFrom(c.Target, 0) // ICMP knows no ports
 	if c.v4() {
-		family, protocol = unix.AF_INET, unix.IPPROTO_ICMP
+		protocol = unix.IPPROTO_ICMP
 	}
-	const flags = unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK
-	raw := false
-	fd, err := unix.Socket(family, unix.SOCK_DGRAM|flags, protocol)
+	s, err = c.connect(ctx, unix.SOCK_DGRAM, protocol, target)
 	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EPROTONOSUPPORT) {
 		raw = true
-		fd, err = unix.Socket(family, unix.SOCK_RAW|flags, protocol)
+		s, err = c.connect(ctx, unix.SOCK_RAW, protocol, target)
 	}
-	switch {
-	case errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES):
-		return echoSocket{}, errors.New("not permitted: put the agent's group into net.ipv4.ping_group_range, or grant CAP_NET_RAW")
-	case err != nil:
-		return echoSocket{}, os.NewSyscallError("socket", err)
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
+		err = errors.New("not permitted: put the agent's group into net.ipv4.ping_group_range, or grant CAP_NET_RAW")
 	}
-	if err := c.prepare(fd); err != nil {
-		unix.Close(fd)
-		return echoSocket{}, err
-	}
-	return echoSocket{os.NewFile(uintptr(fd), "icmp"), raw}, nil
-}
-
-func (c ICMP) prepare(fd int) error {
-	if c.Device != "" {
-		if err := c.bindFd(fd); err != nil {
-			return err
-		}
-	}
-	if c.Source.IsValid() {
-		if err := unix.Bind(fd, sockaddr(c.Source)); err != nil {
-			return os.NewSyscallError("bind", err)
-		}
-	}
-	if err := unix.Connect(fd, sockaddr(c.Target)); err != nil {
-		return os.NewSyscallError("connect", err)
-	}
-	return nil
-}
-
-// sockaddr has no port: ICMP knows none.
-func sockaddr(a netip.Addr) unix.Sockaddr {
-	if a = a.Unmap(); a.Is4() {
-		return &unix.SockaddrInet4{Addr: a.As4()}
-	}
-	return &unix.SockaddrInet6{Addr: a.As16(), ZoneId: zoneID(a.Zone())}
-}
-
-// explainPath is explain for a file: it drops the name of the file from the error.
-func explainPath(ctx context.Context, started time.Time, err error) error {
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
-		return explain(ctx, started, errno)
-	}
-	return explain(ctx, started, err)
+	return s, raw, err
 }

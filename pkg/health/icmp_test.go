@@ -40,10 +40,10 @@ func TestICMPCheck(t *testing.T) {
 				{Target: netip.IPv6Loopback(), Local: Local{Device: "lo", Source: netip.IPv6Loopback()}},
 				{Target: netip.MustParseAddr("127.0.0.1"), Local: Local{Device: "lo", Source: netip.MustParseAddr("127.1.2.3")}},
 			} {
-				if s, err := c.open(); err != nil || s.raw != (groups == "1 0") {
-					t.Errorf("%v: raw %v, %v", c, s.raw, err)
+				if s, raw, err := c.open(t.Context()); err != nil || raw != (groups == "1 0") {
+					t.Errorf("%v: raw %v, %v", c, raw, err)
 				} else {
-					s.Close()
+					s.close()
 				}
 				for range 3 {
 					if err := c.Check(t.Context()); err != nil {

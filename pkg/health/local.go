@@ -16,36 +16,17 @@ type Local struct {
 	Device string     // an interface (SO_BINDTODEVICE): nothing leaves or comes in elsewhere
 }
 
-// dial opens a connection to target; network is "tcp" or "udp". Cancelling ctx afterwards does not close it.
-func (l Local) dial(ctx context.Context, network string, target netip.AddrPort) (net.Conn, error) {
-	if network == "udp" && l == (Local{}) {
-		return connOrNil(net.DialUDP(network, nil, net.UDPAddrFromAddrPort(target))) // never waits
-	}
+// dial opens a connection to target for protocols that need a net.Conn. Cancelling ctx afterwards does not close it.
+func (l Local) dial(ctx context.Context, target netip.AddrPort) (net.Conn, error) {
 	// Not by Dialer.DialTCP: without a source it binds to port 0, which takes a port from all targets instead of one.
 	d := net.Dialer{KeepAlive: -1}
 	if l.Source.IsValid() {
-		d.LocalAddr = l.address(network)
+		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(l.Source, 0))
 	}
 	if l.Device != "" {
 		d.Control = func(_, _ string, c syscall.RawConn) error { return l.bindDevice(c) }
 	}
-	return d.DialContext(ctx, network, target.String())
-}
-
-// connOrNil keeps a nil pointer from becoming a connection that is not nil.
-func connOrNil(c *net.UDPConn, err error) (net.Conn, error) {
-	if err != nil {
-		return nil, err
-	}
-	return c, nil
-}
-
-func (l Local) address(network string) net.Addr {
-	ap := netip.AddrPortFrom(l.Source, 0)
-	if network == "tcp" {
-		return net.TCPAddrFromAddrPort(ap)
-	}
-	return net.UDPAddrFromAddrPort(ap)
+	return d.DialContext(ctx, "tcp", target.String())
 }
 
 func (l Local) bindDevice(c syscall.RawConn) error {

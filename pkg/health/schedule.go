@@ -11,7 +11,13 @@ import (
 type schedule struct {
 	interval, fast time.Duration
 	base           time.Time // start of slot zero
+	start          time.Time // of all checks: where their beats are counted from
+	beat           time.Duration
 }
+
+// maxBeat is how long a settled attempt may wait for others: to wake up and start from cold caches costs a thousand checks
+// a second more than all that they do, and a few of them together do it once.
+const maxBeat = 10 * time.Millisecond
 
 // golden spreads any number of phases evenly: the fractional parts of its multiples have no two near each other.
 const golden = 0.6180339887498949
@@ -24,17 +30,24 @@ func newSchedule(c Check, i int, shift float64, start time.Time) schedule {
 		interval: c.Interval,
 		fast:     c.FastInterval,
 		base:     start.Add(time.Duration(phase * float64(c.Interval))),
+		start:    start,
+		beat:     max(min(c.Interval/100, maxBeat), 1),
 	}
 }
 
-// settled returns the time of the next attempt: in the first slot that begins after now, late in it by chance by up to a
-// sixteenth of the interval. It is never early, so no slot is used twice.
+// settled returns the time of the next attempt: on a beat in the first slot that begins after now, late in it by chance by
+// up to a sixteenth of the interval. It is never early, so no slot is used twice.
 func (s schedule) settled(now time.Time) time.Time {
 	slot := now.Sub(s.base)/s.interval + 1
 	if now.Before(s.base) {
 		slot = 0
 	}
-	return s.base.Add(slot*s.interval + jitter(s.interval/16))
+	return s.onBeat(s.base.Add(slot*s.interval + jitter(s.interval/16-s.beat)))
+}
+
+// onBeat returns the first beat that is not before t.
+func (s schedule) onBeat(t time.Time) time.Time {
+	return t.Add((s.beat - t.Sub(s.start)%s.beat) % s.beat)
 }
 
 // soon returns the time of the next attempt while the state is changing, counted from the start of the last one: an

@@ -9,24 +9,25 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Check connects to Target; with Expect it then sends Send and reads until the reply matches. The connection is closed.
 func (c TCP) Check(ctx context.Context) error {
 	started := time.Now()
-	conn, err := c.dial(ctx, "tcp", c.Target)
+	conn, err := c.connect(ctx, unix.SOCK_STREAM, 0, c.Target)
 	if err != nil {
 		return explain(ctx, started, err)
 	}
-	defer conn.Close()
-	if c.Expect == nil {
-		return nil
-	}
-	defer obey(ctx, conn)()
-	if _, err := conn.Write(c.Send); err != nil {
+	defer conn.close()
+	if err := conn.established(ctx, c.Target); err != nil || c.Expect == nil {
 		return explain(ctx, started, err)
 	}
-	return c.expect(ctx, started, conn)
+	if err := conn.write(ctx, c.Send); err != nil {
+		return explain(ctx, started, err)
+	}
+	return c.expect(ctx, started, stream{conn, ctx})
 }
 
 // expect reads until what came matches, the other side ends, or maxReply bytes did not match.
@@ -56,10 +57,12 @@ func obey(ctx context.Context, conn interface{ SetDeadline(time.Time) error }) (
 }
 
 // explain says in few, stable words what a socket's error means: no port number that differs from one attempt to the
-// next, so that equal failures give equal reasons.
+// next, so that equal failures give equal reasons; nil is no error.
 func explain(ctx context.Context, started time.Time, err error) error {
 	var op *net.OpError
 	switch {
+	case err == nil:
+		return nil
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return errors.New("connection refused")
 	case errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(ctx.Err(), context.DeadlineExceeded):

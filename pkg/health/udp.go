@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"regexp"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // How much of a reply is looked at: of a stream, and of a datagram, for which room is made before it comes.
@@ -17,17 +19,16 @@ const (
 // target's ICMP at once, not by the timeout; and it is new, so what comes answers this attempt.
 func (c UDP) Check(ctx context.Context) error {
 	started := time.Now()
-	conn, err := c.dial(ctx, "udp", c.Target)
+	conn, err := c.connect(ctx, unix.SOCK_DGRAM, 0, c.Target)
 	if err != nil {
 		return explain(ctx, started, err)
 	}
-	defer conn.Close()
-	defer obey(ctx, conn)()
-	if _, err := conn.Write(c.Send); err != nil {
+	defer conn.close()
+	if err := conn.write(ctx, c.Send); err != nil {
 		return explain(ctx, started, err)
 	}
 	buf := make([]byte, maxDatagram)
-	n, err := conn.Read(buf)
+	n, err := conn.read(ctx, buf)
 	if err != nil {
 		return explain(ctx, started, err)
 	}
