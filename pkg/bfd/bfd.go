@@ -86,17 +86,23 @@ type Config struct {
 
 // A Status is one session for programs, people and metrics.
 type Status struct {
-	Peer                                    netip.Addr
-	Multihop                                bool // the session's packets go to UDP 4784
-	State                                   State
-	RemoteState                             State // as the peer last said; Down while it is not heard
-	Diag, RemoteDiag                        Diag
-	Since                                   time.Time     // of State, with the monotonic clock
-	Failed                                  bool          // the session was up and failed; not after AdminDown of the peer (RFC 5882 section 3.2); false again once up
-	Interval                                time.Duration // between packets that are sent now, before jitter
-	DetectionTime                           time.Duration // silence of the peer that is a failure; zero while it is not heard
-	Reason                                  string        // why it is not up, or last was not, for people
-	RTScheduled                             bool          // the thread has SCHED_FIFO
-	Sent, Received                          uint64        // packets; received: those that count
-	LocalDiscriminator, RemoteDiscriminator uint32
+	Peer             netip.Addr
+	Interface        string
+	Multihop         bool // the session's packets go to UDP 4784
+	State            State
+	RemoteState      State // as the peer last said; Down while it is not heard
+	Diag, RemoteDiag Diag
+	Since            time.Time // of State, with the monotonic clock
+	// Failed: the session was up, then the peer fell silent or said Down; not after the peer's AdminDown (RFC 5882
+	// section 3.2). False again once the session is up.
+	Failed        bool
+	Interval      time.Duration // between packets that are sent now, before jitter
+	DetectionTime time.Duration // silence of the peer that is a failure; zero while it is not heard
+	Reason        string        // why it is not up, or why it last failed, for people
+	RTScheduled   bool          // the thread has SCHED_FIFO
+
+	Sent, Received      uint64        // packets; received: those that count
+	Gap                 time.Duration // longest time between two received packets while up, as the kernel saw it
+	LocalDiscriminator  uint32
+	RemoteDiscriminator uint32
 }

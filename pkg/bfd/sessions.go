@@ -2,33 +2,195 @@ package bfd
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"log/slog"
+	"math/rand/v2"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// Sessions run one session per Config.
+// Sessions run one session per Config. All methods are safe for concurrent use and wait for nothing.
 type Sessions struct {
-	log     *slog.Logger
-	configs []Config
-	changed chan struct{}
+	log       *slog.Logger
+	configs   []Config
+	runners   []*runner
+	changed   chan struct{}
+	discarded *discards
+	late      atomic.Int64
 }
 
-// New checks the configurations; it opens nothing.
+// New checks the configurations; it opens nothing. OnChange, Status and Changed work once Run does.
 func New(log *slog.Logger, configs ...Config) (*Sessions, error) {
-	return &Sessions{log: log, configs: configs, changed: make(chan struct{}, 1)}, nil
+	configs, err := withDefaults(configs)
+	if err != nil {
+		return nil, err
+	}
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	s := &Sessions{log: log, configs: configs, changed: make(chan struct{}, 1), discarded: newDiscards()}
+	taken := map[uint32]bool{0: true}
+	for _, c := range configs {
+		r := newRunner(newSession(c, discriminator(taken), rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))))
+		r.publish(false)
+		s.runners = append(s.runners, r)
+	}
+	return s, nil
 }
 
-// Run runs the sessions until ctx is done, then tells the peers AdminDown. It returns at once when it cannot listen.
-func (s *Sessions) Run(ctx context.Context) error { return errors.New("not built yet") }
+// discriminator draws one that is not taken: not to be guessed (RFC 5880 section 10), not that of the process before.
+func discriminator(taken map[uint32]bool) uint32 {
+	for {
+		if d := rand.Uint32(); !taken[d] {
+			taken[d] = true
+			return d
+		}
+	}
+}
 
-// Changed signals that some Status changed since it was last read; capacity 1.
+// Run runs the sessions until ctx is done, then tells the peers AdminDown, which takes up to a second. It returns an
+// error at once when it cannot listen. Call it once.
+func (s *Sessions) Run(ctx context.Context) error {
+	receivers, err := s.listen()
+	defer func() {
+		for _, r := range receivers {
+			r.close()
+		}
+	}()
+	if err != nil {
+		return fmt.Errorf("bfd: %w", err)
+	}
+	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return fmt.Errorf("bfd: eventfd: %w", err)
+	}
+	defer unix.Close(wake)
+	told := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(told)
+		_, _ = unix.Write(wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+	})
+	defer func() {
+		if !stop() {
+			<-told // wake must not be closed before
+		}
+	}()
+	if err := s.run(newLoop(s.runners, receivers, wake)); err != nil {
+		return fmt.Errorf("bfd: %w", err)
+	}
+	return nil
+}
+
+func (s *Sessions) listen() ([]*receiver, error) {
+	var all []*receiver
+	for _, l := range listens(s.configs) {
+		r, err := newReceiver(l)
+		if err != nil {
+			return all, err
+		}
+		all = append(all, r)
+	}
+	return all, nil
+}
+
+// news bounds the changes of state that wait to be logged. More are not: Status is what counts.
+const news = 256
+
+// run runs the loop on a thread of its own and logs what it tells: a log may block, the loop must not.
+func (s *Sessions) run(l *loop) error {
+	states := make(chan *Status, news)
+	l.discarded, l.late = s.discarded, &s.late
+	l.changed = func(status *Status, state bool) {
+		select {
+		case s.changed <- struct{}{}:
+		default:
+		}
+		if !state {
+			return
+		}
+		select {
+		case states <- status:
+		default:
+		}
+	}
+	done := make(chan error, 1)
+	go func() {
+		defer close(states)
+		l.realtime = punctual()
+		if !l.realtime {
+			s.log.Warn("BFD runs without real-time scheduling: on a busy machine peers may take it for dead",
+				"remedy", "CAP_SYS_NICE, or LimitRTPRIO=10 in the unit")
+		}
+		err := l.run()
+		for _, r := range l.runners {
+			r.close()
+		}
+		done <- err
+	}()
+	for status := range states {
+		s.report(status)
+	}
+	return <-done
+}
+
+func (s *Sessions) report(status *Status) {
+	log := s.log.Info
+	if status.Failed {
+		log = s.log.Warn
+	}
+	log("BFD session", "peer", status.Peer, "state", status.State, "remote_state", status.RemoteState, "diag", status.Diag,
+		"remote_diag", status.RemoteDiag, "interval", status.Interval, "detection_time", status.DetectionTime, "reason", status.Reason)
+}
+
+// Changed signals that some Status, but for its counters, changed since it was last read; capacity 1.
 func (s *Sessions) Changed() <-chan struct{} { return s.changed }
 
-// Status returns all sessions in the order of their configurations; safe for concurrent use, blocks on nothing.
-func (s *Sessions) Status() []Status { return nil }
+// Status returns all sessions in the order of their configurations.
+func (s *Sessions) Status() []Status {
+	all := make([]Status, 0, len(s.runners))
+	for _, r := range s.runners {
+		all = append(all, r.full())
+	}
+	return all
+}
 
-// SelfTest tells whether this machine is punctual enough for interval x multiplier, and its worst lateness.
-func SelfTest(ctx context.Context, interval time.Duration, multiplier uint8) (worst time.Duration, ok bool) {
-	return 0, false
+// full is the status with the counters of this moment.
+func (r *runner) full() Status {
+	s := *r.status.Load()
+	s.Sent, s.Received, s.Gap = r.sent.Load(), r.received.Load(), time.Duration(r.gap.Load())
+	return s
+}
+
+// Late returns the worst lateness of the thread that runs all sessions, ever: what it cost peers in patience.
+func (s *Sessions) Late() time.Duration { return time.Duration(s.late.Load()) }
+
+// Discarded returns how many packets did not count, by reason.
+func (s *Sessions) Discarded() map[string]uint64 {
+	all := make(map[string]uint64, len(s.discarded.counts))
+	for err, n := range s.discarded.counts {
+		all[err.Error()] = n.Load()
+	}
+	return all
+}
+
+// discards counts by reason.
+type discards struct {
+	counts map[error]*atomic.Uint64
+}
+
+func newDiscards() *discards {
+	d := &discards{make(map[error]*atomic.Uint64)}
+	for _, err := range []error{errVersion, errLength, errDetectMult, errMultipoint, errMyDiscr, errYourDiscr,
+		errAuthentication, errNoSession, errTTL} {
+		d.counts[err] = new(atomic.Uint64)
+	}
+	return d
+}
+
+func (d *discards) count(err error) {
+	if n := d.counts[err]; n != nil {
+		n.Add(1)
+	}
 }
