@@ -24,11 +24,11 @@ const (
 // the table nothing is - and counts, caps and marks the packets of bridged VIPs. In "nft list table inet anyedge":
 //
 //	chain prerouting { type filter hook prerouting priority raw
-//		iifname @uplinks ip6 daddr SID ip6 nexthdr 41 ip6 saddr @sources6 INNER-DADDR @vips6 meta mark set DECAP notrack accept
+//		iifname @uplinks ip6 daddr SID ip6 nexthdr 41 ip6 saddr @sources6 INNER-DADDR @vips6 meta mark set SEGMENT notrack accept
 //		ip6 daddr SID counter name refused drop                                         # the same for SID4: 4, @vips4
-//		iifname @uplinks udp dport 4789 VNI ip6 saddr @sources6 meta mark set DECAP notrack accept
+//		iifname @uplinks udp dport 4789 VNI ip6 saddr @sources6 meta mark set VXLAN notrack accept
 //		udp dport 4789 VNI counter name refused drop
-//		iifname anyedge0 meta mark DECAP ip6 daddr @vips6 accept
+//		iifname anyedge0 meta mark VXLAN ip6 daddr @vips6 accept
 //		iifname anyedge0 counter name refused drop
 //		iifname @uplinks ip6 daddr @bridged6 goto bridged
 //	}
@@ -277,7 +277,7 @@ func (f *filter) addSegment(c *nftables.Chain, sid netip.Addr, next byte, inner 
 	f.rule(c, match(toSegment, iif(), in(f.uplinks),
 		load(nextHeader), equal([]byte{next}),
 		load(source(family6)), in(f.sources[family6]),
-		load(to), in(f.vips[inner])), pass()...)
+		load(to), in(f.vips[inner])), pass(markSegment)...)
 	f.rule(c, toSegment, f.refuse()...)
 }
 
@@ -287,13 +287,13 @@ func (f *filter) addVXLAN(c *nftables.Chain, vni uint32) {
 		load(udpDestination), equal(binaryutil.BigEndian.PutUint16(vxlanPort)),
 		load(vxlanNetwork), equal(binaryutil.BigEndian.PutUint32(vni)[1:]))
 	for fam, set := range f.sources {
-		f.rule(c, match(iif(), in(f.uplinks), of(fam), load(source(fam)), in(set), ours), pass()...)
+		f.rule(c, match(iif(), in(f.uplinks), of(fam), load(source(fam)), in(set), ours), pass(markVXLAN)...)
 	}
 	f.rule(c, ours, f.refuse()...)
 	fromTunnel := match(iif(), equal(interfaceName(device)))
 	for fam, set := range f.vips {
 		f.rule(c, match(fromTunnel,
-			[]expr.Any{&expr.Meta{Key: expr.MetaKeyMARK, Register: 1}}, equal(native(markDecap)),
+			[]expr.Any{&expr.Meta{Key: expr.MetaKeyMARK, Register: 1}}, equal(native(markVXLAN)),
 			of(fam), load(destination(fam)), in(set)), &expr.Verdict{Kind: expr.VerdictAccept})
 	}
 	f.rule(c, fromTunnel, f.refuse()...)
@@ -323,8 +323,8 @@ func (f *filter) addSource(c *nftables.Chain, ours []expr.Any, src netip.Addr) {
 }
 
 // pass lets a tunnel packet in.
-func pass() []expr.Any {
-	return append(setMark(markDecap), &expr.Notrack{}, &expr.Verdict{Kind: expr.VerdictAccept})
+func pass(mark uint32) []expr.Any {
+	return append(setMark(mark), &expr.Notrack{}, &expr.Verdict{Kind: expr.VerdictAccept})
 }
 
 // refuse counts and drops.

@@ -113,16 +113,18 @@ func (k *kernel) mtu(link netlink.Link, mtu int) error {
 	return k.LinkSetMTU(link, mtu)
 }
 
-// quieten sets up our own device: no address of its own, so no chatter, and IPv4 sources are looked at only loosely,
-// since clients' packets come out of it that would never be routed back into it.
+// quieten sets up our own device: no IPv6 address, so no chatter; and IPv4 sources are looked at only loosely, since
+// clients' packets come out of it that would never be routed back into it.
 func (k *kernel) quieten(link netlink.Link) error {
 	const none = 1 // IN6_ADDR_GEN_MODE_NONE
 	if err := k.LinkSetIP6AddrGenMode(link, none); err != nil {
 		return err
 	}
-	// What cannot be written, as in a container, is checked: see check.go.
+	// What cannot be written, as in a container, is checked: see judgeUplinks.
 	_ = os.WriteFile(sysctlPath("ipv4", "conf", device, "rp_filter"), []byte("2"), 0)
-	return nil
+	// Without any address on an interface even the loose check refuses all packets: the dummy address of RFC 7600 will do.
+	// Scope host keeps it from being chosen as a source.
+	return k.AddrReplace(link, &netlink.Addr{IPNet: ipNet(netip.MustParsePrefix("192.0.0.8/32")), Scope: unix.RT_SCOPE_HOST})
 }
 
 // neighbors tells the tunnel device where all peers are.
@@ -205,7 +207,7 @@ func (k *kernel) flush(table int, keep func(netlink.Route) bool) error {
 			if keep(r) {
 				continue
 			}
-			gone := &netlink.Route{Dst: r.Dst, Table: table, Protocol: protocol, Priority: r.Priority, Type: r.Type}
+			gone := &netlink.Route{Dst: r.Dst, Table: table, Protocol: protocol, Priority: r.Priority, Type: r.Type, Scope: netlink.SCOPE_NOWHERE}
 			if err := k.RouteDel(gone); err != nil && !errors.Is(err, unix.ESRCH) {
 				return fmt.Errorf("remove route %v from table %d: %w", r.Dst, table, err)
 			}

@@ -23,8 +23,9 @@ const (
 
 	markMask    = 0xffff0000
 	markBase    = 0xae530000
-	markDecap   = markBase | 0x0001 // set by the filter: a peer's tunnel packet
+	markSegment = markBase | 0x0001 // set by the filter: a peer's SRv6 packet, and what was in it
 	markBridged = markBase | 0x0002 // set by the filter: a packet of a bridged VIP
+	markVXLAN   = markBase | 0x0003 // set by the filter: a peer's VXLAN packet, and what was in it
 	markPeer    = markBase | 0x0100 // and up: set by a local socket, a packet for that peer
 
 	localPreference      = 100 // of the rule for the local table, which the kernel has at 0
@@ -76,11 +77,11 @@ func (p plan) rules(f family) []netlink.Rule {
 		decapsulated = tableVIPs // End.DX4 leads to the rules once more, and the mark is still there
 	}
 	for _, uplink := range p.cfg.Uplinks {
-		add(10, func(r *netlink.Rule) { r.IifName, r.Mark, r.Table = uplink, markDecap, decapsulated })
-		add(11, func(r *netlink.Rule) { r.IifName, r.Mark, r.Type = uplink, markDecap, unix.RTN_UNREACHABLE })
+		add(10, func(r *netlink.Rule) { r.IifName, r.Mark, r.Table = uplink, markSegment, decapsulated })
+		add(11, func(r *netlink.Rule) { r.IifName, r.Mark, r.Type = uplink, markSegment, unix.RTN_UNREACHABLE })
 		add(12, func(r *netlink.Rule) { r.IifName, r.Table = uplink, tableBridge })
 	}
-	add(13, func(r *netlink.Rule) { r.IifName, r.Mark, r.Table = device, markDecap, tableVIPs })
+	add(13, func(r *netlink.Rule) { r.IifName, r.Mark, r.Table = device, markVXLAN, tableVIPs })
 	add(14, func(r *netlink.Rule) { r.IifName, r.Type = device, unix.RTN_UNREACHABLE })
 	for i := range p.cfg.Peers {
 		add(lastPreference, func(r *netlink.Rule) { r.Mark, r.Table = markPeer+uint32(i), tablePeers+i })

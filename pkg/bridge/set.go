@@ -137,7 +137,7 @@ func (b *Bridge) switchOff(wanted []Wanted) (off []netip.Addr, _ error) {
 }
 
 func (b *Bridge) unroute(vip netip.Prefix) error {
-	r := &netlink.Route{Table: tableBridge, Protocol: protocol, Dst: ipNet(vip)}
+	r := &netlink.Route{Table: tableBridge, Protocol: protocol, Dst: ipNet(vip), Scope: netlink.SCOPE_NOWHERE}
 	if err := b.kernel.RouteDel(r); err != nil && !errors.Is(err, unix.ESRCH) { // ESRCH: it is gone already
 		return fmt.Errorf("bridge: take the route of %v out of the tunnel: %w", vip, err)
 	}
