@@ -18,7 +18,9 @@ import (
 	"github.com/anyedge/anyedge/internal/sdnotify"
 	"github.com/anyedge/anyedge/pkg/announce"
 	"github.com/anyedge/anyedge/pkg/bgp"
+	"github.com/anyedge/anyedge/pkg/bridge"
 	"github.com/anyedge/anyedge/pkg/health"
+	"github.com/anyedge/anyedge/pkg/peers"
 	"github.com/anyedge/anyedge/pkg/siteapi"
 	"github.com/anyedge/anyedge/pkg/vip"
 )
@@ -36,6 +38,9 @@ type agent struct {
 	socket     net.Listener // of the API; nil: none
 	journal    *announce.Journal
 	addresses  *vip.Addresses // nil: not managed
+	bridge     *bridge.Bridge
+	peers      *peers.Peers // nil: none
+	load       peers.Load
 	speaker    *bgp.Speaker
 	announcer  announcer
 	monitor    *health.Monitor
@@ -121,7 +126,14 @@ func (a *agent) wire(cfg config.Agent) (err error) {
 	if a.addresses != nil { // else it stays nil
 		parts.Addresses = a.addresses
 	}
-	a.controller = announce.NewController(a.log, parts, announce.Config{Services: announced})
+	if err := a.openRepair(cfg); err != nil {
+		return err
+	}
+	if a.peers != nil {
+		parts.Bridge, parts.Peers = carrier{a.bridge}, others{a.peers}
+		a.registry.MustRegister(a.peers)
+	}
+	a.controller = announce.NewController(a.log, parts, announce.Config{Services: announced, Bridge: cfg.Times, Guards: cfg.Guards})
 	a.api = siteapi.NewServer(orders{a}, a.log)
 	a.registry.MustRegister(a.speaker, a.monitor, a.controller,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -151,23 +163,43 @@ func (a *agent) run(ctx context.Context, hurry <-chan struct{}) error {
 			return err
 		})
 	}
-	background(a.speaker.Run)
-	background(a.serveMetrics)
-	select {
-	case <-a.speaker.Ready():
-		background(a.monitor.Run)
-		background(a.followSessions)
-		background(a.followDecisions)
-		background(a.serveAPI)
-		background(a.tellManager)
-		background(func(serving context.Context) error { return a.tellStopping(deciding, serving) })
-		err := a.control(deciding, hurry)
-		end()
-		return errors.Join(err, g.Wait())
-	case <-deciding.Done():
+	for _, run := range []func(context.Context) error{a.speaker.Run, a.bridge.Run, a.serveMetrics} {
+		background(run)
+	}
+	if !a.prepared(deciding) {
 		end()
 		return g.Wait()
 	}
+	for _, run := range a.components() {
+		background(run)
+	}
+	background(func(serving context.Context) error { return a.tellStopping(deciding, serving) })
+	err := a.control(deciding, hurry)
+	end()
+	return errors.Join(err, g.Wait())
+}
+
+// prepared waits until the speaker takes orders and the bridge has looked at the host; false: ctx is done before.
+func (a *agent) prepared(ctx context.Context) bool {
+	for _, ready := range []<-chan struct{}{a.speaker.Ready(), a.bridge.Ready()} {
+		select {
+		case <-ready:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
+}
+
+// components are what runs beside the controller.
+func (a *agent) components() []func(context.Context) error {
+	all := []func(context.Context) error{
+		a.monitor.Run, a.followSessions, a.followDecisions, a.serveAPI, a.tellManager,
+	}
+	if a.peers != nil {
+		all = append(all, a.peers.Run, a.load.Run)
+	}
+	return all
 }
 
 // control runs the controller, and hurries it when told so.

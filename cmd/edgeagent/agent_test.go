@@ -20,6 +20,7 @@ import (
 
 	"github.com/anyedge/anyedge/internal/config"
 	"github.com/anyedge/anyedge/internal/nettest"
+	"github.com/anyedge/anyedge/pkg/announce"
 	"github.com/anyedge/anyedge/pkg/bgp/bgptest"
 )
 
@@ -120,6 +121,7 @@ func TestAgent(t *testing.T) {
 	removals := watchRemovals(t)
 	socket := openService(t)
 	cfg := parse(t, place(t, "", "2001:db8:7::7/128"))
+	cfg.Services[0].Announce.Guard = announce.Guard{Fail: announce.Closed, HoldDown: announce.HoldDown{Base: -1}} // nobody else is there
 	var log logBuffer
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()

@@ -1,12 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 
 	"github.com/anyedge/anyedge/internal/program"
 	"github.com/anyedge/anyedge/pkg/announce"
+	"github.com/anyedge/anyedge/pkg/bgp"
+	"github.com/anyedge/anyedge/pkg/bridge"
 	"github.com/anyedge/anyedge/pkg/health"
 	"github.com/anyedge/anyedge/pkg/siteapi"
 )
@@ -17,32 +22,95 @@ type orders struct{ *agent }
 // Status joins what the components tell.
 func (o orders) Status() siteapi.Status {
 	s := siteapi.Status{Site: o.cfg.Site, Version: program.Version()}
-	checked := o.monitor.Status()
+	neighbors, checked := o.speaker.Neighbors(), o.monitor.Status()
 	for i, st := range o.controller.Status() {
-		s.Services = append(s.Services, serviceOf(o.cfg.Services[i].Announce, st, checked[i]))
+		s.Services = append(s.Services, o.serviceOf(o.cfg.Services[i].Announce, st, checked[i], neighbors))
+		for _, v := range st.VIPs {
+			if v.Hold == announce.Braked {
+				s.Brake = v.Reason
+			}
+		}
 	}
-	for _, n := range o.speaker.Neighbors() {
+	for _, n := range neighbors {
 		s.Neighbors = append(s.Neighbors, siteapi.Neighbor{
 			Address: n.Address, ASN: n.ASN, State: n.State, Since: n.Since,
-			Families: n.Families, NotCarried: n.NotCarried, Reason: n.Reason,
+			Families: n.Families, NotCarried: n.NotCarried, Reason: cmp.Or(n.Held, n.Reason), BFD: o.bfdOf(n.Address),
 		})
+	}
+	if o.peers == nil {
+		return s
+	}
+	for _, p := range o.peers.Status() {
+		s.Peers = append(s.Peers, siteapi.Peer{
+			Name: p.Peer, Site: p.Site, VIP: p.VIP, Reachable: p.Reachable, Serving: p.Serving, Announcing: p.Announcing,
+			Bridging: p.Bridging, Headroom: p.Headroom, RTT: siteapi.Milliseconds(p.RTT), Since: p.Since, Reason: p.Reason,
+		})
+	}
+	s.Bridge = &siteapi.Bridge{Mode: o.bridge.Mode().String()}
+	for _, p := range o.bridge.Problems() {
+		s.Bridge.Problems = append(s.Bridge.Problems, siteapi.Problem(p))
 	}
 	return s
 }
 
-func serviceOf(s announce.Service, st announce.ServiceStatus, checked health.Status) siteapi.Service {
+func (o orders) serviceOf(s announce.Service, st announce.ServiceStatus, checked health.Status, neighbors []bgp.NeighborStatus) siteapi.Service {
 	one := siteapi.Service{
 		Name: st.Service, State: st.State.String(), Since: st.Since, Reason: st.Reason, Drain: st.Drain,
 		Health: siteapi.Health{State: checked.State.String(), Since: checked.Since, Reason: checked.Reason, Degraded: checked.DegradedReason},
 	}
-	for _, v := range s.VIPs {
-		one.VIPs = append(one.VIPs, siteapi.VIP{Address: v.Address, Announce: v.Announce})
+	traffic := o.bridge.Traffic()
+	for i, v := range st.VIPs {
+		configured := s.VIPs[i]
+		one.VIPs = append(one.VIPs, siteapi.VIP{
+			Address: configured.Address, Announce: configured.Announce,
+			State: v.State.String(), Since: v.Since, Reason: v.Reason, Next: v.Next,
+			Announced: o.announcedOf(configured, v, neighbors),
+			Bridge:    bridgeOf(v, traffic[configured.Address]),
+			Guard:     guardOf(s.Guard, v),
+		})
 	}
 	for _, c := range checked.Checks {
 		one.Checks = append(one.Checks, siteapi.Check{Name: c.Name, State: c.State.String(), Since: c.Since, Reason: c.Reason})
 	}
 	return one
 }
+
+// announcedOf tells who is told what of a VIP, and who else announces it.
+func (o orders) announcedOf(v announce.VIP, st announce.VIPStatus, neighbors []bgp.NeighborStatus) siteapi.Announced {
+	a := siteapi.Announced{As: st.Announced, Heard: o.speaker.Heard(v.Announce)}
+	for _, n := range neighbors {
+		if st.Announced != "" && n.Established && !slices.Contains(n.NotCarried, v.Announce) {
+			a.To = append(a.To, n.Address)
+		}
+	}
+	if o.peers != nil {
+		a.Peers = o.peers.Announced(v.Address.Addr())
+	}
+	return a
+}
+
+func bridgeOf(v announce.VIPStatus, t bridge.Traffic) *siteapi.VIPBridge {
+	if len(v.Targets) == 0 {
+		return nil
+	}
+	b := &siteapi.VIPBridge{Since: v.Bridged, Packets: t.Packets, Bytes: t.Bytes, Dropped: t.Dropped, Last: t.Last}
+	for _, target := range v.Targets {
+		b.Targets = append(b.Targets, siteapi.Target(target))
+	}
+	return b
+}
+
+func guardOf(g announce.Guard, v announce.VIPStatus) *siteapi.VIPGuard {
+	guard := &siteapi.VIPGuard{Holds: v.Hold.String(), SuppressedUntil: v.Suppressed}
+	if limit := g.Limit(); limit >= 0 {
+		left := max(0, limit-v.Left)
+		guard.WithdrawalsLeft = &left
+	}
+	return guard
+}
+
+// bfdOf returns the BFD session with a neighbor, nil when there is none.
+func (o orders) bfdOf(netip.Addr) *siteapi.BFD { return nil }
 
 func (o orders) Drain(services ...string) error   { return known(o.drains.Drain(services...)) }
 func (o orders) Undrain(services ...string) error { return known(o.drains.Undrain(services...)) }

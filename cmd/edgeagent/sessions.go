@@ -17,12 +17,6 @@ type announcer struct {
 // Changed implements announce.Speaker.
 func (a announcer) Changed() <-chan struct{} { return a.changed }
 
-// Heard implements announce.Speaker: nobody is heard until the speaker itself can tell.
-func (a announcer) Heard(netip.Prefix) []netip.Addr { return nil }
-
-// Carries implements announce.Speaker: everything is, until the speaker itself can tell.
-func (a announcer) Carries(netip.Prefix) bool { return true }
-
 // followSessions tells the journal what becomes of the sessions; the speaker itself tells the log.
 func (a *agent) followSessions(ctx context.Context) error {
 	established := make(map[netip.Addr]bool)

@@ -65,6 +65,9 @@ func (g Guard) withDefaults() Guard {
 	return g
 }
 
+// Limit returns how often within Per a VIP may go away for being sick; negative: as often as it is.
+func (g Guard) Limit() int { return g.withDefaults().Withdrawals }
+
 func (b Brake) withDefaults() Brake {
 	b.Share = orDefault(b.Share, 0.5)
 	b.Window = orDefault(b.Window, 10*time.Second)

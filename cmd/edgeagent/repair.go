@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"github.com/anyedge/anyedge/internal/config"
+	"github.com/anyedge/anyedge/pkg/announce"
+	"github.com/anyedge/anyedge/pkg/bridge"
+	"github.com/anyedge/anyedge/pkg/peers"
+)
+
+// carrier is the bridge as the controller knows it.
+type carrier struct{ *bridge.Bridge }
+
+// Set implements announce.Bridge.
+func (c carrier) Set(ctx context.Context, wanted ...announce.Bridging) error {
+	all := make([]bridge.Wanted, 0, len(wanted))
+	for _, w := range wanted {
+		one := bridge.Wanted{VIP: w.VIP}
+		for _, t := range w.Targets {
+			one.Targets = append(one.Targets, bridge.Target(t))
+		}
+		all = append(all, one)
+	}
+	return c.Bridge.Set(ctx, all...)
+}
+
+// Busy implements announce.Bridge.
+func (c carrier) Busy(vip netip.Prefix) time.Time { return c.Traffic()[vip].Last }
+
+// Found implements announce.Bridge.
+func (c carrier) Found() []announce.Bridging {
+	var all []announce.Bridging
+	for _, w := range c.Bridge.Found() {
+		one := announce.Bridging{VIP: w.VIP}
+		for _, t := range w.Targets {
+			one.Targets = append(one.Targets, announce.Target(t))
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
+// others are the peers as the controller knows them.
+type others struct{ *peers.Peers }
+
+// Targets implements announce.Peers.
+func (o others) Targets(vip netip.Addr) []announce.Target {
+	var all []announce.Target
+	for _, t := range o.Peers.Targets(vip) {
+		all = append(all, announce.Target(t))
+	}
+	return all
+}
+
+// openRepair makes the bridge and what knows the peers. Without a bridge in the configuration it is off: it still takes away
+// what an agent that was killed may have left.
+func (a *agent) openRepair(cfg config.Agent) (err error) {
+	if a.bridge, err = bridge.New(a.log, cfg.Bridge); err != nil || cfg.Bridge.Mode == bridge.Off {
+		return err
+	}
+	c := peers.Config{
+		Name: cfg.Name, Site: cfg.Site, Source: cfg.Bridge.Source,
+		Port: cfg.Peering.Port, Interval: cfg.Peering.Interval, State: a.stateOf,
+	}
+	for _, p := range cfg.Bridge.Peers {
+		c.Peers = append(c.Peers, peers.Peer{Name: p.Name, Site: p.Site, Source: p.Source, Mark: a.bridge.Mark(p.Name)})
+	}
+	for _, v := range cfg.Bridge.VIPs {
+		c.VIPs = append(c.VIPs, v.Addr())
+	}
+	a.peers, err = peers.New(a.log, c)
+	return err
+}
+
+// stateOf answers peers that ask for a VIP.
+func (a *agent) stateOf(vip netip.Addr) peers.State {
+	serving, announcing := a.controller.Serves(vip)
+	return peers.State{Serving: serving, Announcing: announcing, Headroom: a.load.Headroom()}
+}
