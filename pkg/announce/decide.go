@@ -201,8 +201,8 @@ func (t turn) verdict() Cause {
 	return Cause{Noticed: notAfter(t.in.Health.Noticed, t.in.Now), Confirmed: notAfter(t.in.Health.Since, t.in.Now)}
 }
 
-// enter moves to a state. The action follows from what that does to the announcement.
-func (t turn) enter(to State, reason string, c Cause) (Memory, Decision, time.Time) {
+// enter moves to a state. The action follows from what that does to the announcement. What is bridged there is looked at again.
+func (t turn) enter(to State, reason string, c Cause) (_ Memory, _ Decision, look time.Time) {
 	next := t.m
 	next.State, next.Since, next.Reason = to, t.in.Now, reason
 	next.Hold, next.Alone, next.Suppressed = NoHold, time.Time{}, time.Time{}
@@ -214,10 +214,16 @@ func (t turn) enter(to State, reason string, c Cause) (Memory, Decision, time.Ti
 	case to.sick() && t.m.State.served():
 		next.Sick = t.in.Now
 	}
+	if len(next.Targets) > 0 {
+		next = next.carriedBy(t.best(), t.in.Now)
+	}
 	if t.m.goes(to) {
 		next.Left = append(slices.Clone(t.m.Left), t.in.Now)
 	}
-	return next, Decision{Action: action(t.m.State, to), Reason: reason, Cause: c}, time.Time{}
+	if len(next.Targets) > 0 {
+		look = t.in.Now.Add(Quiet)
+	}
+	return next, Decision{Action: action(t.m.State, to), Reason: reason, Cause: c}, look
 }
 
 // goes tells whether a step to a state counts as going away for being sick: what is announced becomes worse, or what was

@@ -39,7 +39,7 @@ func (t turn) lost() bool { return t.in.Health.State == health.Down && len(t.in.
 func (t turn) startDrain(why string) (Memory, Decision, time.Time) {
 	m, d, _ := t.enter(Draining, fmt.Sprintf("%s: announced de-preferred for %s", why, t.s.Drain), t.now())
 	if t.in.Health.State == health.Down {
-		m = m.carriedBy(t.in.Targets, t.in.Now)
+		m = m.carriedBy(t.best(), t.in.Now)
 	}
 	return m, d, t.in.Now.Add(t.s.Drain)
 }
@@ -47,7 +47,7 @@ func (t turn) startDrain(why string) (Memory, Decision, time.Time) {
 // drains waits; what dies meanwhile is bridged.
 func (t turn) drains(due time.Time) (Memory, Decision, time.Time) {
 	if t.in.Health.State == health.Down && len(t.m.Targets) == 0 {
-		t.m = t.m.carriedBy(t.in.Targets, t.in.Now)
+		t.m = t.m.carriedBy(t.best(), t.in.Now)
 	}
 	return t.stay(due)
 }
@@ -55,17 +55,10 @@ func (t turn) drains(due time.Time) (Memory, Decision, time.Time) {
 // withdraw ends an announcement for another reason than sickness. What is bridged stays so until it is quiet, or switched
 // off with everything else.
 func (t turn) withdraw(to State, reason string, c Cause) (Memory, Decision, time.Time) {
-	m, d, _ := t.enter(to, reason, c)
-	if t.lost() {
-		return m.carriedBy(nil, t.in.Now), d, time.Time{}
-	}
 	if t.in.Health.State == health.Down && t.m.State.announcement() != Withdraw {
-		m = m.carriedBy(t.in.Targets, t.in.Now)
+		t.m = t.m.carriedBy(t.best(), t.in.Now)
 	}
-	if len(m.Targets) == 0 {
-		return m, d, time.Time{}
-	}
-	return m, d, t.in.Now.Add(Quiet)
+	return t.enter(to, reason, c)
 }
 
 // undrain takes a drain back. What was not withdrawn yet is announced as before; what was, when it has been up for long

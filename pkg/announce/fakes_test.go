@@ -62,13 +62,14 @@ func (f *fakeHealth) Status() (all []health.Status) {
 
 // set changes a service now.
 func (f *fakeHealth) set(service string, s health.State) {
+	f.setQuietly(service, s)
+	notify(f.changed)
+}
+
+func (f *fakeHealth) setQuietly(service string, s health.State) {
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.status[service] = health.Status{Service: service, State: s, Reason: "it is " + s.String(), Since: time.Now(), Noticed: time.Now()}
-	f.mu.Unlock()
-	select {
-	case f.changed <- struct{}{}:
-	default:
-	}
 }
 
 // fakeSpeaker takes every set, unless it is told to fail.

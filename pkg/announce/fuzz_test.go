@@ -1,6 +1,7 @@
 package announce
 
 import (
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -40,31 +41,57 @@ func FuzzDecide(f *testing.F) {
 	f.Add([]byte{1, 0, 1, 0, 33, 1, 33, 1, 33, 1, 33, 1, 97, 1, 1, 1, 1, 1, 17, 0, 17, 0, 145, 0}, int64(0x302), false)
 	f.Add([]byte{1, 1, 1, 1, 2, 33, 2, 33, 2, 34, 2, 37, 2, 5, 2, 5, 2, 5, 1, 5, 1, 5}, int64(1), false)
 	f.Add([]byte{1, 0, 2, 0, 2, 0, 2, 4, 2, 4, 2, 0, 2, 0, 1, 0, 1, 0, 1, 0}, int64(1), false)
-	f.Fuzz(func(t *testing.T, inputs []byte, settle int64, closed bool) {
-		s := Service{Settle: time.Duration(settle&0xff) * time.Second, Drain: time.Duration(settle>>8&0xff) * time.Second}
-		s.Guard = Guard{Withdrawals: 3, Per: time.Minute}.withDefaults()
-		if closed {
-			s.Guard.Fail = Closed
-		}
-		var m Memory
-		var since time.Time
-		var was health.State
-		for i := 0; i+1 < len(inputs); i += 2 {
-			now := at(float64(i) / 4)
-			in := inputOf(inputs[i], inputs[i+1], now)
-			if in.Health.State != was {
-				since, was = now, in.Health.State
-			}
-			in.Health.Since, in.Health.Noticed = since, since
-			next, d, again := Decide(Times{}.withDefaults(), s, m, in)
-			for rule, broken := range broken(s, m, next, d, again, in) {
-				if broken {
-					t.Fatalf("step %d: %s: from %+v to %+v by %+v, %+v, again %v", i/2, rule, m, next, d, in, again)
+	f.Fuzz(keepsRules)
+}
+
+// TestDecideRandom is the same without a fuzzer.
+func TestDecideRandom(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewChaCha8([32]byte{4}))
+	for range 500 {
+		inputs := make([]byte, 200)
+		sticky := [2]byte{} // most inputs stay for a while, orders are rare
+		for i := 0; i < len(inputs); i += 2 {
+			if random.IntN(3) == 0 {
+				sticky = [2]byte{byte(random.IntN(3)), byte(random.Uint32())}
+				if random.IntN(8) == 0 {
+					sticky[0] = byte(random.Uint32())
+				}
+				if random.IntN(20) != 0 {
+					sticky[0] &^= 16 // stopping is for good
 				}
 			}
-			m = next
+			inputs[i], inputs[i+1] = sticky[0], sticky[1]
 		}
-	})
+		keepsRules(t, inputs, int64(random.IntN(4)|random.IntN(4)<<8), random.IntN(4) == 0)
+	}
+}
+
+// keepsRules has a VIP go through inputs, four in a second.
+func keepsRules(t *testing.T, inputs []byte, settle int64, closed bool) {
+	s := Service{Settle: time.Duration(settle&0xff) * time.Second, Drain: time.Duration(settle>>8&0xff) * time.Second}
+	s.Guard = Guard{Withdrawals: 3, Per: time.Minute}.withDefaults()
+	if closed {
+		s.Guard.Fail = Closed
+	}
+	var m Memory
+	var since time.Time
+	var was health.State
+	for i := 0; i+1 < min(len(inputs), 1000); i += 2 {
+		now := at(float64(i) / 8)
+		in := inputOf(inputs[i], inputs[i+1], now)
+		if in.Health.State != was {
+			since, was = now, in.Health.State
+		}
+		in.Health.Since, in.Health.Noticed = since, since
+		next, d, again := Decide(Times{}.withDefaults(), s, m, in)
+		for rule, broken := range broken(s, m, next, d, again, in) {
+			if broken {
+				t.Fatalf("step %d: %s: from %+v to %+v by %+v, %+v, again %v", i/2, rule, m, next, d, in, again)
+			}
+		}
+		m = next
+	}
 }
 
 // broken are the rules of one step, and whether it breaks them.

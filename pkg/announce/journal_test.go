@@ -92,7 +92,7 @@ func TestJournal(t *testing.T) {
 		time: decided, service: "dns", state: DePreferred, action: Deprefer, reason: "a < b",
 		cause:     Cause{Noticed: decided.Add(-time.Millisecond), Confirmed: decided.Add(-time.Microsecond)},
 		addresses: prefixes("2001:db8:53::53/128"), targets: []Target{{"mec-2-a", 3}}, bridged: decided.Add(time.Microsecond),
-		prefixes:  prefixes("2001:db8:53::53/128"), generation: 7,
+		prefixes: prefixes("2001:db8:53::53/128"), generation: 7,
 	})
 	j.bridge(bridgeChange{
 		time: decided, service: "dns", vips: prefixes("2001:db8:53::53/128"), action: "on", targets: []Target{{"mec-2-a", 3}}, reason: "a < b",

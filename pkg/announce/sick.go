@@ -65,6 +65,7 @@ func (t turn) bridged() (Memory, Decision, time.Time) {
 	case len(t.in.Targets) == 0:
 		return t.leave("nobody is left to carry it to: "+t.in.Health.Reason, t.now())
 	case t.in.Now.Before(due):
+		t.m = t.m.carriedBy(t.best(), t.in.Now) // for it may have been back meanwhile, and not carried
 		return t.stay(due)
 	default:
 		return t.bridge(DePreferred, fmt.Sprintf("not back within %s: %s", t.times.Grace, t.in.Health.Reason), Cause{Noticed: due})
@@ -77,9 +78,7 @@ func (t turn) depreferred() (Memory, Decision, time.Time) {
 	if len(t.in.Targets) == 0 {
 		return t.leave("nobody is left to carry it to: "+t.in.Health.Reason, t.now())
 	}
-	if len(t.m.Targets) == 0 { // it was back meanwhile
-		t.m = t.m.carriedBy(t.in.Targets, t.in.Now)
-	}
+	t.m = t.m.carriedBy(t.best(), t.in.Now) // for it may have been back meanwhile, and not carried
 	due, most := t.quietAt(), t.m.Bridged.Add(t.times.Max)
 	hold, why := t.guard(len(t.m.Left))
 	switch {
@@ -151,12 +150,7 @@ func (t turn) hold(reason string, c Cause) (Memory, Decision, time.Time) {
 // bridge enters a bridged state.
 func (t turn) bridge(to State, why string, c Cause) (Memory, Decision, time.Time) {
 	m, d, _ := t.enter(to, why+"; bridged to "+names(t.in.Targets), c)
-	targets := t.in.Targets
-	if same(m.Targets, targets) {
-		targets = m.Targets
-	}
-	m = m.carriedBy(targets, t.in.Now)
-	return m, d, t.in.Now.Add(Quiet)
+	return m.carriedBy(t.best(), t.in.Now), d, t.in.Now.Add(Quiet)
 }
 
 // guard names the guard that keeps a VIP announced that has gone away so often, this time included.
@@ -230,9 +224,8 @@ func (t turn) quietAt() time.Time {
 	return last.Add(Quiet)
 }
 
-// carriers returns who carries the packets of a VIP that stays in its state from now on, and when to look again. What is
-// bridged stays with its targets as long as they are the best ones, whatever their weights are now: new weights would move
-// connections for nothing. Nothing else is switched on here.
+// carriers returns who carries the packets of a VIP that stays in its state from now on, and when to look again. Nothing
+// is switched on here.
 func (t turn) carriers() (targets []Target, look time.Time) {
 	switch {
 	case len(t.m.Targets) == 0 || len(t.in.Targets) == 0:
@@ -246,10 +239,16 @@ func (t turn) carriers() (targets []Target, look time.Time) {
 			return nil, time.Time{}
 		}
 	}
+	return t.best(), look
+}
+
+// best returns the targets of now, with the weights of before if they are the same peers: new weights would move
+// connections for nothing.
+func (t turn) best() []Target {
 	if same(t.m.Targets, t.in.Targets) {
-		return t.m.Targets, look
+		return t.m.Targets
 	}
-	return t.in.Targets, look
+	return t.in.Targets
 }
 
 // carriedBy returns m with targets; none ends the bridge.

@@ -23,10 +23,13 @@ type VIPStatus struct {
 	State      State
 	Since      time.Time // of State; in Settling, since when the service is up
 	Reason     string    // of State, for people
+	Announced  string    // plain, de-preferred, or marked (de-preferred, and marked as sick), as wanted; empty: not at all
 	Targets    []Target  // who its packets are carried to; none: it is not bridged
+	Bridged    time.Time // since when; zero: it is not
 	Hold       Hold      // the guard that keeps it announced
 	Next       string    // what becomes of it if nothing changes, for people; empty: nothing
 	Suppressed time.Time // not announced in full before, after it failed so often; zero: only as Settle says
+	Left       int       // how often it went away for being sick within Guard.Per
 }
 
 // Status returns where the services stand, in the order in which they were given, as a copy. Safe for concurrent use.
@@ -93,8 +96,9 @@ func (c *Controller) statusOf(service int) ServiceStatus {
 	for i := first; i < first+len(s.VIPs); i++ {
 		m := c.machine.memory[i]
 		status.VIPs = append(status.VIPs, VIPStatus{
-			VIP: c.machine.vips[i].Address, State: m.State, Since: m.Since, Reason: m.Reason, Targets: m.Targets, Hold: m.Hold,
-			Next: m.next(c.machine.times, s), Suppressed: m.Suppressed,
+			VIP: c.machine.vips[i].Address, State: m.State, Since: m.Since, Reason: m.Reason, Announced: m.State.level().String(),
+			Targets: slices.Clone(m.Targets), Bridged: m.Bridged, Hold: m.Hold,
+			Next: m.next(c.machine.times, s), Suppressed: m.Suppressed, Left: len(m.Left),
 		})
 	}
 	status.summarize()

@@ -57,6 +57,9 @@ const (
 	plainly
 )
 
+// String returns the name for people; empty: not announced.
+func (l level) String() string { return [...]string{"", "marked", "de-preferred", "plain"}[l] }
+
 func (s State) level() level {
 	switch s.announcement() {
 	case Announce:
