@@ -108,7 +108,16 @@ func (r order) wait(ctx context.Context, c *siteapi.Client, service string, time
 
 // completeServices is for the shell.
 func (o *options) completeServices(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	var names []string
+	return o.complete(cmd, args, func(s siteapi.Status) (names []string) {
+		for _, one := range s.Services {
+			names = append(names, one.Name)
+		}
+		return names
+	})
+}
+
+// complete asks the agent for what the one argument may be.
+func (o *options) complete(cmd *cobra.Command, args []string, names func(siteapi.Status) []string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
@@ -118,8 +127,5 @@ func (o *options) completeServices(cmd *cobra.Command, args []string, _ string) 
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
-	for _, one := range s.Services {
-		names = append(names, one.Name)
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
+	return names(s), cobra.ShellCompDirectiveNoFileComp
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
 	"github.com/anyedge/anyedge/pkg/siteapi"
@@ -89,12 +90,21 @@ func TestStatus(t *testing.T) {
 	status, out, errs := edgectl("status", "--socket", socket)
 	want := `site mec-1, edgeagent v1
 
-SERVICE     STATE        FOR    VIPS                                               REASON
-dns         up           1m30s  2001:db8:53::53 2001:db8:53::53 (2001:db8:53::/48)  because
+SERVICE  STATE  FOR    REASON
+dns      up     1m30s  because
+
+VIP              SERVICE  STATE  FOR  ANNOUNCED            REASON
+2001:db8:53::53  dns      -      -    -                    -
+2001:db8:53::53  dns      -      -    in 2001:db8:53::/48  -
+
+CHECK       STATE  FOR  REASON
+dns/socket  up     -    bound
+
+NEIGHBOR   SESSION      FOR  AS     REMARK
+fd00:1::1  established  -    65533  cannot carry [192.0.2.53/32]
 `
-	if status != 0 || errs != "" || !strings.HasPrefix(squeeze(out), squeeze(want)) ||
-		!strings.Contains(squeeze(out), "dns/socket up - bound") || !strings.Contains(squeeze(out), "fd00:1::1 established - 65533 cannot carry [192.0.2.53/32]") {
-		t.Errorf("%d %s\n%s", status, errs, out)
+	if diff := cmp.Diff(want, out); status != 0 || errs != "" || diff != "" {
+		t.Errorf("%d %s (-want +got)\n%s", status, errs, diff)
 	}
 	_, out, _ = edgectl("status", "--socket", socket, "-o", "json")
 	var s siteapi.Status
@@ -102,9 +112,6 @@ dns         up           1m30s  2001:db8:53::53 2001:db8:53::53 (2001:db8:53::/4
 		t.Errorf("%v\n%s", err, out)
 	}
 }
-
-// squeeze makes one blank of many.
-func squeeze(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 func TestOrders(t *testing.T) {
 	_, socket := serve(t)
@@ -127,13 +134,14 @@ func TestErrors(t *testing.T) {
 	f, socket := serve(t)
 	f.stuck = true
 	for want, args := range map[string][]string{
-		"edgectl: no edgeagent at /nosuch/socket: is it running":       {"status", "--socket", "/nosuch/socket"},
-		`no such service: "web"`:                                       {"drain", "web", "--socket", socket},
-		"dns is still draining after 50ms (because); the order stands": {"drain", "--wait", "--timeout", "50ms", "--socket", socket},
-		"--output xml: must be":                                        {"status", "-o", "xml"},
-		"leave it out":                                                 {"drain", ""},
-		"unknown command \"up\"":                                       {"up"},
-		"accepts at most 1 arg":                                        {"drain", "a", "b"},
+		"edgectl: no edgeagent at /nosuch/socket: is it running":          {"status", "--socket", "/nosuch/socket"},
+		`no such service: "web"`:                                          {"drain", "web", "--socket", socket},
+		"dns is still draining after 50ms (because); the order stands":    {"drain", "--wait", "--timeout", "50ms", "--socket", socket},
+		"--output xml: must be":                                           {"status", "-o", "xml"},
+		"leave it out":                                                    {"drain", ""},
+		"unknown command \"up\"":                                          {"up"},
+		`no VIP and no service "web": the agent has dns, 2001:db8:53::53`: {"explain", "web", "--socket", socket},
+		"accepts at most 1 arg":                                           {"drain", "a", "b"},
 	} {
 		if status, _, errs := edgectl(args...); status != 1 || !strings.Contains(errs, want) {
 			t.Errorf("%v: %d %q, want %s", args, status, errs, want)
@@ -143,6 +151,9 @@ func TestErrors(t *testing.T) {
 
 func TestCompletion(t *testing.T) {
 	_, socket := serve(t)
+	if status, out, _ := edgectl("__complete", "--socket", socket, "explain", ""); status != 0 || !strings.HasPrefix(out, "dns\n2001:db8:53::53\n") {
+		t.Errorf("%d %q", status, out)
+	}
 	if status, out, _ := edgectl("__complete", "--socket", socket, "drain", ""); status != 0 || !strings.HasPrefix(out, "dns\n") {
 		t.Errorf("%d %q", status, out)
 	}

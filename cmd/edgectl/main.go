@@ -50,6 +50,7 @@ func command() *cobra.Command {
 		Long: "edgectl talks to the edgeagent of this host over its socket (api: {socket: ...} in its file). Whoever may write to the\n" +
 			"socket may drain: root, and the socket's group.",
 		Example: "  edgectl status\n" +
+			"  edgectl explain 2001:db8:53::53\n" +
 			"  edgectl drain dns --wait\n" +
 			"  edgectl undrain dns --wait\n" +
 			"  edgectl status -o json | jq -r '.services[] | select(.state != \"up\") | .name + \": \" + .reason'",
@@ -58,6 +59,6 @@ func command() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.PersistentFlags().StringVar(&o.socket, "socket", siteapi.DefaultSocket, "the agent's `SOCKET`")
-	root.AddCommand(statusCommand(&o), watchCommand(&o), drainCommand(&o), undrainCommand(&o))
+	root.AddCommand(statusCommand(&o), explainCommand(&o), watchCommand(&o), drainCommand(&o), undrainCommand(&o))
 	return manual.Add(root)
 }

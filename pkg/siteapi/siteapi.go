@@ -59,7 +59,7 @@ type VIP struct {
 
 	Announced Announced  `json:"announced,omitzero"`
 	Bridge    *VIPBridge `json:"bridge,omitempty"` // nil: its packets are not bridged
-	Guard     *VIPGuard  `json:"guard,omitempty"`  // nil: there is none
+	Guard     *VIPGuard  `json:"guard,omitempty"`  // nil: none acts, and its budget is whole
 }
 
 // Announced is who is told what of a VIP, and who else is seen to announce it.

@@ -2,16 +2,19 @@ package siteapi
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
@@ -191,5 +194,38 @@ func TestListen(t *testing.T) {
 	}
 	if _, err := Listen(path); err == nil || !strings.Contains(err.Error(), "no socket") {
 		t.Errorf("a file: %v", err)
+	}
+}
+
+// What tools read.
+func TestJSON(t *testing.T) {
+	t.Parallel()
+	left := 0
+	s := Status{
+		Services:  []Service{{Name: "dns", VIPs: []VIP{{Guard: &VIPGuard{Holds: "budget", WithdrawalsLeft: &left}, Bridge: &VIPBridge{Targets: []Target{{"mec-2-a", 80}}}}}}},
+		Neighbors: []Neighbor{{BFD: &BFD{State: "up", Interval: Milliseconds(10 * time.Millisecond), Detection: Milliseconds(33333 * time.Microsecond)}}},
+		Peers:     []Peer{{Name: "mec-2-a", RTT: Milliseconds(12345678)}},
+		Bridge:    &Bridge{Mode: "srv6", Problems: []Problem{{"mtu", "what", "remedy", true}}},
+	}
+	b, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`"vips":[{"address":"","announce":"","bridge":{"targets":[{"peer":"mec-2-a","weight":80}],"since":"0001-01-01T00:00:00Z","packets":0,"bytes":0,"dropped":0},"guard":{"holds":"budget","withdrawals_left":0}}]`,
+		`"interval_ms":10,"detection_ms":33.333,"real_time":false`,
+		`"rtt_ms":12.345678,`,
+		`"bridge":{"mode":"srv6","problems":[{"name":"mtu","what":"what","remedy":"remedy","fatal":true}]}`,
+	} {
+		if !strings.Contains(string(b), want) {
+			t.Errorf("no %s in\n%s", want, b)
+		}
+	}
+	var back Status
+	if err := json.Unmarshal(b, &back); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(s, back, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+		t.Errorf("there and back (-want +got)\n%s", diff)
 	}
 }
