@@ -132,6 +132,13 @@ func (f *fib) retry() bool {
 	return len(f.failed) > 0
 }
 
+// has tells whether there is a path.
+func (f *fib) has(p netip.Prefix) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.paths[p]) > 0
+}
+
 // rewrite writes all routes again: the kernel may have dropped some with a link.
 func (f *fib) rewrite() {
 	f.mu.Lock()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"syscall"
 	"time"
 
@@ -29,6 +30,16 @@ func startGoBGP(ctx context.Context, c Config, log *slog.Logger) (*server.BgpSer
 		}
 		return nil, fmt.Errorf("cannot start bgp on port %d: %w", port, err)
 	}
+	if err := defineMuted(ctx, s); err != nil {
+		s.Stop()
+		return nil, fmt.Errorf("bgp export policy: %w", err)
+	}
+	if slices.ContainsFunc(c.Neighbors, func(n Neighbor) bool { return n.TTLSecurity }) {
+		if err := raiseHopLimit(port); err != nil {
+			s.Stop()
+			return nil, err
+		}
+	}
 	return s, nil
 }
 
@@ -36,10 +47,13 @@ func startGoBGP(ctx context.Context, c Config, log *slog.Logger) (*server.BgpSer
 func gobgpPeer(n Neighbor, hold time.Duration, passive bool) *api.Peer {
 	seconds := uint64(hold / time.Second)
 	p := &api.Peer{
-		Conf:      &api.PeerConf{NeighborAddress: n.Address.String(), PeerAsn: n.ASN},
+		Conf:      &api.PeerConf{NeighborAddress: n.Address.String(), PeerAsn: n.ASN, AuthPassword: n.Password},
 		Timers:    &api.Timers{Config: &api.TimersConfig{ConnectRetry: 2, HoldTime: seconds, KeepaliveInterval: max(seconds/3, 1), IdleHoldTimeAfterReset: 1}},
 		Transport: &api.Transport{PassiveMode: passive},
 		AfiSafis:  []*api.AfiSafi{afiSafi(api.Family_AFI_IP)},
+	}
+	if n.TTLSecurity {
+		p.TtlSecurity = &api.TtlSecurity{Enabled: true, TtlMin: 255}
 	}
 	if n.Address.Is6() {
 		p.AfiSafis = []*api.AfiSafi{afiSafi(api.Family_AFI_IP6), afiSafi(api.Family_AFI_IP)}

@@ -13,6 +13,7 @@ type link struct {
 	name     string
 	up       bool           // administratively up and carrier there
 	prefixes []netip.Prefix // global unicast addresses with their length
+	own      netip.Addr     // the first link-local address
 }
 
 // readLinks returns the interfaces by index.
@@ -36,7 +37,15 @@ func readLinks() (map[int]*link, error) {
 	for _, a := range addrs {
 		l := links[a.LinkIndex]
 		ip, ok := netip.AddrFromSlice(a.IP)
-		if ip = ip.Unmap(); l == nil || !ok || !ip.IsGlobalUnicast() {
+		switch ip = ip.Unmap(); {
+		case l == nil || !ok:
+			continue
+		case ip.Is6() && ip.IsLinkLocalUnicast():
+			if !l.own.IsValid() {
+				l.own = ip.WithZone(l.name)
+			}
+			continue
+		case !ip.IsGlobalUnicast():
 			continue
 		}
 		bits, _ := a.Mask.Size()
@@ -67,7 +76,7 @@ func connected(links map[int]*link) []netip.Prefix {
 func linkOf(links map[int]*link, neighbor netip.Addr) (index int, own netip.Addr) {
 	for i, link := range links {
 		if neighbor.Zone() != "" && neighbor.Zone() == link.name {
-			return i, netip.Addr{}
+			return i, link.own
 		}
 		for _, p := range link.prefixes {
 			if p.Contains(neighbor) {

@@ -70,9 +70,10 @@ func runChild(spec string) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	done := make(chan error, 1)
 	var speaker *bgp.Speaker
+	var r *router.Router
 	if c.Router != nil {
-		r, err := router.New(*c.Router, log)
-		if err != nil {
+		var err error
+		if r, err = router.New(*c.Router, log); err != nil {
 			return err
 		}
 		go func() { done <- r.Run(ctx) }()
@@ -86,11 +87,7 @@ func runChild(spec string) error {
 	}
 	fmt.Println("ready")
 	for in.Scan() {
-		var ads []bgp.Advertisement
-		for p := range strings.FieldsSeq(in.Text()) {
-			ads = append(ads, bgp.Advertisement{Prefix: netip.MustParsePrefix(p)})
-		}
-		if _, err := speaker.Set(ctx, ads...); err != nil {
+		if err := command(ctx, r, speaker, strings.Fields(in.Text())); err != nil {
 			return err
 		}
 	}
@@ -98,10 +95,35 @@ func runChild(spec string) error {
 	return <-done
 }
 
+// command tells a speaker what to announce, or a router "hold NEIGHBOR", "release NEIGHBOR" or "gone PREFIX".
+func command(ctx context.Context, r *router.Router, speaker *bgp.Speaker, words []string) error {
+	if r == nil {
+		var ads []bgp.Advertisement
+		for _, p := range words {
+			ads = append(ads, bgp.Advertisement{Prefix: netip.MustParsePrefix(p)})
+		}
+		_, err := speaker.Set(ctx, ads...)
+		return err
+	}
+	switch words[0] {
+	case "hold":
+		return r.Hold(ctx, netip.MustParseAddr(words[1]), "BFD down")
+	case "release":
+		return r.Release(ctx, netip.MustParseAddr(words[1]))
+	default:
+		r.PretendGone(netip.MustParsePrefix(words[1]))
+		return nil
+	}
+}
+
 func (c child) plumb() error {
 	for name, addrs := range c.Addresses {
 		l, err := netlink.LinkByName(name)
 		if err != nil {
+			return err
+		}
+		// The addresses given are all there are: a session's source must be the one that its neighbor knows.
+		if err := os.WriteFile("/proc/sys/net/ipv6/conf/"+name+"/addr_gen_mode", []byte("1"), 0); err != nil {
 			return err
 		}
 		for _, a := range addrs {

@@ -18,6 +18,8 @@ type Config struct {
 
 // A Neighbor is an eBGP neighbor on a connected link.
 type Neighbor struct {
-	Address netip.Addr
-	ASN     uint32
+	Address     netip.Addr // link-local ones carry their zone
+	ASN         uint32
+	Password    string // TCP MD5 (RFC 2385); empty: none. Never logged.
+	TTLSecurity bool   // GTSM (RFC 5082)
 }

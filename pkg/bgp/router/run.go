@@ -32,12 +32,17 @@ type Router struct {
 	// Owned by the control loop.
 	links      map[int]*link
 	originated []netip.Prefix
-	peers      map[netip.Addr]bool // neighbors that GoBGP has
 
-	mu    sync.Mutex // guards all below
-	up    map[netip.Addr]bool
-	lost  map[netip.Addr]bool // neighbors whose session ended by itself
-	young map[netip.Addr]bool // neighbors whose session was just established
+	sessions sync.Mutex          // serializes opening and closing of sessions; guards the next two
+	peers    map[netip.Addr]bool // neighbors that GoBGP has
+	held     map[netip.Addr]bool // by Hold
+
+	mu      sync.Mutex // guards all below
+	up      map[netip.Addr]bool
+	lost    map[netip.Addr]bool   // neighbors whose session ended by itself, or was released
+	opening map[netip.Addr]bool   // neighbors whose session is about to be established
+	young   map[netip.Addr]bool   // neighbors whose session was just established
+	gone    map[netip.Prefix]bool // withdrawn while a session was opening or young
 }
 
 // New checks the configuration; it starts nothing.
@@ -51,7 +56,8 @@ func New(cfg Config, log *slog.Logger) (*Router, error) {
 	cfg.Neighbors, cfg.Prefixes = slices.Clone(cfg.Neighbors), slices.Clone(cfg.Prefixes)
 	return &Router{
 		config: cfg, log: log, kick: make(chan struct{}, 1),
-		peers: make(map[netip.Addr]bool), up: make(map[netip.Addr]bool), lost: make(map[netip.Addr]bool), young: make(map[netip.Addr]bool),
+		peers: make(map[netip.Addr]bool), held: make(map[netip.Addr]bool), up: make(map[netip.Addr]bool), lost: make(map[netip.Addr]bool),
+		opening: make(map[netip.Addr]bool), young: make(map[netip.Addr]bool), gone: make(map[netip.Prefix]bool),
 	}, nil
 }
 
@@ -72,6 +78,9 @@ func (r *Router) Run(ctx context.Context) (err error) {
 	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
 	defer func() {
 		stopWatching()
+		r.sessions.Lock()
+		clear(r.peers)
+		r.sessions.Unlock()
 		r.server.Stop()
 		err = errors.Join(err, r.fib.close())
 	}()
@@ -108,7 +117,7 @@ func (r *Router) control(ctx context.Context, e events) error {
 			timer.Reset(retryInterval)
 			continue
 		case <-timer.C:
-			r.sendAgain(ctx)
+			r.repair(ctx)
 			if r.fib.retry() {
 				timer.Reset(retryInterval)
 			}
@@ -198,6 +207,9 @@ func (r *Router) onBestPath(paths []*apiutil.Path, _ time.Time) {
 	changes := make([]change, 0, len(paths))
 	for _, p := range paths {
 		nlri, ok := p.Nlri.(*bgp.IPAddrPrefix)
+		if ok && p.Withdrawal {
+			r.noteGone(nlri.Prefix)
+		}
 		if !ok || !p.PeerAddress.IsValid() || p.PeerAddress.IsUnspecified() {
 			continue // originated here
 		}

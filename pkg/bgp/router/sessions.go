@@ -11,10 +11,12 @@ import (
 	"github.com/osrg/gobgp/v4/pkg/packet/bgp"
 )
 
-// add makes GoBGP hold a session with a neighbor. Of two routers the one with the higher address dials, the other waits:
+// add makes GoBGP keep a session with a neighbor, unless that is held. Of two routers the one with the higher address dials, the other waits:
 // two connections that cross cost GoBGP up to five seconds.
 func (r *Router) add(ctx context.Context, n Neighbor, own netip.Addr) error {
-	if r.peers[n.Address] {
+	r.sessions.Lock()
+	defer r.sessions.Unlock()
+	if r.peers[n.Address] || r.held[n.Address] {
 		return nil
 	}
 	passive := own.IsValid() && own.Less(n.Address)
@@ -27,6 +29,8 @@ func (r *Router) add(ctx context.Context, n Neighbor, own netip.Addr) error {
 
 // drop ends a session and forgets its paths at once.
 func (r *Router) drop(ctx context.Context, n Neighbor, why string) {
+	r.sessions.Lock()
+	defer r.sessions.Unlock()
 	if !r.peers[n.Address] {
 		return
 	}
@@ -36,6 +40,7 @@ func (r *Router) drop(ctx context.Context, n Neighbor, why string) {
 	delete(r.up, n.Address)
 	delete(r.lost, n.Address)
 	delete(r.young, n.Address)
+	delete(r.opening, n.Address)
 	r.mu.Unlock()
 	if err := r.server.DeletePeer(ctx, &api.DeletePeerRequest{Address: n.Address.String()}); err != nil {
 		r.log.Warn("session not ended", "neighbor", n.Address, "error", err)
@@ -45,37 +50,29 @@ func (r *Router) drop(ctx context.Context, n Neighbor, why string) {
 	}
 }
 
-// revive replaces sessions that ended: GoBGP itself would stay idle for five seconds and refuse connections meanwhile.
+// revive replaces sessions that ended, unless they are held, and opens those that were released: GoBGP itself would stay
+// idle for five seconds and refuse connections meanwhile.
 func (r *Router) revive(ctx context.Context) {
 	r.mu.Lock()
 	lost := r.lost
 	r.lost = make(map[netip.Addr]bool)
 	r.mu.Unlock()
 	for _, n := range r.config.Neighbors {
-		if !lost[n.Address] || !r.peers[n.Address] {
+		index, own := linkOf(r.links, n.Address)
+		if !lost[n.Address] || r.isHeld(n) || index != 0 && !r.links[index].up {
 			continue
 		}
 		r.drop(ctx, n, "lost")
-		_, own := linkOf(r.links, n.Address)
 		if err := r.add(ctx, n, own); err != nil {
 			r.log.Warn("session not revived", "error", err)
 		}
 	}
 }
 
-// sendAgain gives young sessions all routes once more: GoBGP loses a path that comes between the first table of a new
-// session and the moment when the session counts as established.
-func (r *Router) sendAgain(ctx context.Context) {
-	r.mu.Lock()
-	young := r.young
-	r.young = make(map[netip.Addr]bool)
-	r.mu.Unlock()
-	for n := range young {
-		request := &api.ResetPeerRequest{Address: n.String(), Soft: true, Direction: api.ResetPeerRequest_DIRECTION_OUT}
-		if err := r.server.ResetPeer(ctx, request); err != nil {
-			r.log.Warn("routes not sent again", "neighbor", n, "error", err)
-		}
-	}
+func (r *Router) isHeld(n Neighbor) bool {
+	r.sessions.Lock()
+	defer r.sessions.Unlock()
+	return r.held[n.Address]
 }
 
 // onPeer is called by GoBGP's watcher.
@@ -87,6 +84,10 @@ func (r *Router) onPeer(ev *apiutil.WatchEventMessage_PeerEvent, _ time.Time) {
 	up := st.SessionState == bgp.BGP_FSM_ESTABLISHED
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	delete(r.opening, st.NeighborAddress)
+	if st.SessionState == bgp.BGP_FSM_OPENCONFIRM {
+		r.opening[st.NeighborAddress] = true
+	}
 	switch was := r.up[st.NeighborAddress]; {
 	case up && !was:
 		r.up[st.NeighborAddress] = true
@@ -95,6 +96,7 @@ func (r *Router) onPeer(ev *apiutil.WatchEventMessage_PeerEvent, _ time.Time) {
 		r.wake()
 	case was && !up:
 		delete(r.up, st.NeighborAddress)
+		delete(r.young, st.NeighborAddress)
 		r.lost[st.NeighborAddress] = true
 		r.log.Info("bgp session lost", "neighbor", st.NeighborAddress, "reason", st.DisconnectMessage)
 		r.wake()

@@ -26,6 +26,8 @@ func (c Config) validate() error {
 		switch {
 		case !n.Address.IsValid() || n.Address.IsUnspecified() || n.Address.IsMulticast() || n.Address.Is4In6():
 			return fmt.Errorf("neighbor %s: must be a unicast address", n.Address)
+		case n.Address.Is6() && n.Address.IsLinkLocalUnicast() && n.Address.Zone() == "":
+			return fmt.Errorf("neighbor %s: a link-local address needs its interface: %s%%eth0", n.Address, n.Address)
 		case n.ASN == 0 || n.ASN == c.ASN:
 			return fmt.Errorf("neighbor %s: asn %d: must be another than the router's own, only eBGP is supported", n.Address, n.ASN)
 		case seen[n.Address]:
