@@ -257,8 +257,8 @@ var silent = []string{"link-loss", "agent-hang"}
 func TestRun(t *testing.T) {
 	needRoot(t)
 	experiments := []string{
-		"service-kill", "dns-kill", "agent-kill", "service-hang", "agent-hang", "link-down", "link-loss", "host-down", "drain",
-		"service-core", "restart", "target-dies", "all-sick",
+		"service-kill", "dns-kill", "service-hang", "agent-hang", "link-down", "link-loss", "host-down", "drain",
+		"restart", "target-dies", "all-sick",
 	}
 	_, file := quickstart(t)
 	dir := t.TempDir()

@@ -122,14 +122,14 @@ func writtenAt(entries []entry, decision entry) int64 {
 	return 0
 }
 
-// announcedAt tells when the first UPDATE was written that announced what covers addr after a moment.
-func announcedAt(entries []entry, addr netip.Addr, after int64) int64 {
+// announcement finds the first decision after a moment to announce what covers addr, and when its UPDATE was written.
+func announcement(entries []entry, addr netip.Addr, after int64) (decided, written int64) {
 	for _, e := range entries {
 		if e.Event == "decision" && e.MonoNs > after && e.Action == "announce" && !e.sick() && e.covers(addr) {
-			return writtenAt(entries, e)
+			return e.MonoNs, writtenAt(entries, e)
 		}
 	}
-	return 0
+	return 0, 0
 }
 
 // updates counts the UPDATEs that were written after a moment: one for each change and neighbor.

@@ -86,8 +86,8 @@ func TestUpdatesAndReturn(t *testing.T) {
 	if n := updates(entries, 500); n != 3 {
 		t.Errorf("%d updates, want 3", n)
 	}
-	if at := announcedAt(entries, addr, 3000); at != 5003 {
-		t.Errorf("announced at %d, want 5003", at)
+	if decided, written := announcement(entries, addr, 3000); decided != 5000 || written != 5003 {
+		t.Errorf("announced at %d, written at %d, want 5000 and 5003", decided, written)
 	}
 }
 

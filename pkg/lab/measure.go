@@ -68,7 +68,7 @@ func (f failure) measure(p parts, s saw) (Measured, error) {
 
 // complete finds who took over and when the healed site was back, where nobody waited for it.
 func (f *failure) complete(r probe.Report) {
-	i := slices.IndexFunc(f.spells, func(s spell) bool { return s.site != f.from })
+	i := slices.IndexFunc(f.spells, func(s spell) bool { return s.site != f.from && (f.healed == 0 || s.from < f.healed) })
 	if f.to == "" && i >= 0 {
 		f.to = f.spells[i].site
 	}
@@ -122,11 +122,11 @@ func (f failure) phases(p parts, s saw) map[string]float64 {
 // failback tells when the healed site announced again, and when the last router had changed that was to.
 func (f failure) failback(phase func(string, int64), p parts, s saw) {
 	agent, _ := p.player("agent", f.from)
-	announced := announcedAt(s.journals[agent], f.target.Addr(), f.healed)
+	decided, announced := announcement(s.journals[agent], f.target.Addr(), f.healed)
 	phase("announced", announced)
 	var later []routeChange
 	for _, c := range s.changes {
-		if c.at > max(f.healed, announced) {
+		if c.at > max(f.healed, decided) { // it is told late that an UPDATE was written
 			later = append(later, c)
 		}
 	}

@@ -90,6 +90,7 @@ func TestComplete(t *testing.T) {
 		{"awaited", failure{from: "mec-1", to: "mec-3", healed: 40, back: 50, spells: spells}, probe.Report{}, "mec-3", 20, 50},
 		{"found in the answers", failure{from: "mec-1", healed: 40, back: 50, spells: spells}, probe.Report{}, "mec-2", 20, 50},
 		{"nobody took over", failure{from: "mec-1", healed: 40}, sick, "", 0, 45},
+		{"who answers after the healing did not take over", failure{from: "mec-1", healed: 15, spells: spells}, probe.Report{}, "", 0, 0},
 	}
 	for _, tt := range tests {
 		tt.f.complete(tt.r)
