@@ -141,25 +141,30 @@ func measureAll(ctx context.Context, l *lab.Lab, experiments []lab.Experiment, d
 	return errors.Join(errs...)
 }
 
-// measure makes one experiment, shows its figures and keeps the result.
+// measure makes one experiment, shows its figures and keeps the result; of one that fails, the runs that were good.
 func measure(ctx context.Context, l *lab.Lab, e lab.Experiment, out string) (lab.Result, error) {
 	result, err := e.Run(ctx, l)
-	if err != nil {
+	if len(result.Runs) == 0 {
 		return result, err
 	}
+	return result, errors.Join(err, keep(l, e.Progress, result, out))
+}
+
+// keep shows the figures of a result and leaves it in a directory.
+func keep(l *lab.Lab, progress io.Writer, result lab.Result, out string) error {
 	if err := result.Write(out); err != nil {
-		return result, err
+		return err
 	}
-	fmt.Fprintln(e.Progress)
-	if err := result.Summary(e.Progress); err != nil {
-		return result, err
+	fmt.Fprintln(progress)
+	if err := result.Summary(progress); err != nil {
+		return err
 	}
 	page, err := writeReport(out, result, l.Topology)
 	if err != nil {
-		return result, err
+		return err
 	}
-	fmt.Fprintf(e.Progress, "%s\n%s\n\n", filepath.Join(out, "result.json"), page)
-	return result, nil
+	fmt.Fprintf(progress, "%s\n%s\n\n", filepath.Join(out, "result.json"), page)
+	return nil
 }
 
 func parseSeed(text string) (uint64, error) {
