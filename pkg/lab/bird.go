@@ -15,7 +15,8 @@ func RunBIRD(ctx context.Context, log *slog.Logger) error {
 	}
 	d := newDaemons()
 	defer d.stop()
-	if err := d.start("bird", "-f", "-c", "/etc/bird/bird.conf", "-s", "/run/bird/bird.ctl"); err != nil {
+	_, err := d.start("bird", "-f", "-c", "/etc/bird/bird.conf", "-s", "/run/bird/bird.ctl")
+	if err != nil {
 		return fmt.Errorf("bird: %w", err)
 	}
 	if err := d.listening(ctx, "/run/bird/bird.ctl"); err != nil {

@@ -47,8 +47,12 @@ func RunFRR(ctx context.Context, log *slog.Logger) error {
 	d := newDaemons()
 	defer d.stop()
 	for _, daemon := range wanted {
-		if err := d.startFRR(ctx, daemon); err != nil {
+		pid, err := d.startFRR(ctx, daemon)
+		if err != nil {
 			return fmt.Errorf("frr: %s: %w", daemon.name, err)
+		}
+		if daemon.name == "bfdd" && !punctual(pid) {
+			log.Warn("bfdd gets no real-time scheduling here: with many routers on few cores its sessions may flap")
 		}
 	}
 	if err := configureFRR(ctx, log); err != nil {
@@ -100,17 +104,17 @@ type frrDaemon struct {
 }
 
 // startFRR starts a daemon and waits until it listens: another one that finds no zebra tries again after 10 s only.
-func (d *daemons) startFRR(ctx context.Context, daemon frrDaemon) error {
+func (d *daemons) startFRR(ctx context.Context, daemon frrDaemon) (pid int, err error) {
 	args := append([]string{"--user", "root", "--group", "root", "--log", "stdout", "--log-level", "warnings"}, daemon.options...)
-	if err := d.start(filepath.Join(frrPrograms, daemon.name), args...); err != nil {
-		return err
+	if pid, err = d.start(filepath.Join(frrPrograms, daemon.name), args...); err != nil {
+		return 0, err
 	}
 	if daemon.name == "zebra" {
 		if err := d.listening(ctx, filepath.Join(frrSockets, "zserv.api")); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return d.listening(ctx, filepath.Join(frrSockets, daemon.name+".vty"))
+	return pid, d.listening(ctx, filepath.Join(frrSockets, daemon.name+".vty"))
 }
 
 // configureFRR gives the whole file to all daemons, as FRR's own start does. What vtysh complains about is told: it may
