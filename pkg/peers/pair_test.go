@@ -117,7 +117,7 @@ func TestPlan(t *testing.T) {
 		{1000, 900, want{1200 * ms, 500 * ms, 50 * ms}},
 		{10000, 5000, want{5000 * time.Second / 750, 5000 * time.Second / 249, 50 * ms}},
 	} {
-		p := newPlan(500*ms, tt.vips, urgent(tt.urgent))
+		p := newPlan(500*ms, rateFor(2), tt.vips, urgent(tt.urgent))
 		if diff := cmp.Diff(tt.want, want{p.urgent.interval, p.normal.interval, p.base}, cmp.AllowUnexported(want{})); diff != "" {
 			t.Errorf("%d VIPs, %d urgent (-want +got)\n%s", tt.vips, tt.urgent, diff)
 		}
@@ -132,6 +132,15 @@ func TestPlan(t *testing.T) {
 		}
 		if sum > MaxRate+1 {
 			t.Errorf("%d VIPs, %d urgent: %g requests per second", tt.vips, tt.urgent, sum)
+		}
+	}
+}
+
+func TestRateFor(t *testing.T) {
+	t.Parallel()
+	for peers, want := range map[int]int{0: 1000, 1: 1000, 3: 1000, 10: 300, 5000: 1} {
+		if got := rateFor(peers); got != want {
+			t.Errorf("%d peers: %d, want %d", peers, got, want)
 		}
 	}
 }

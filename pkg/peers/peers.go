@@ -24,7 +24,7 @@ const (
 	DefaultInterval = 500 * time.Millisecond
 
 	UrgentInterval = 50 * time.Millisecond
-	MaxRate        = 1000 // requests per second to one peer, at most
+	MaxRate        = 1000 // requests per second to one peer, at most; with more than three peers fewer
 	MaxName        = 63   // octets in the name of a host
 )
 
@@ -131,7 +131,7 @@ func New(log *slog.Logger, cfg Config) (*Peers, error) {
 		p.replan = append(p.replan, make(chan struct{}, 1))
 		p.pairs = append(p.pairs, newPairs(len(cfg.VIPs), now))
 	}
-	p.plan.Store(newPlan(cfg.Interval, len(cfg.VIPs), nil))
+	p.plan.Store(newPlan(cfg.Interval, rateFor(len(cfg.Peers)), len(cfg.VIPs), nil))
 	return p, nil
 }
 
@@ -227,7 +227,7 @@ func (p *Peers) Urgent(vips ...netip.Addr) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	next := newPlan(p.cfg.Interval, len(p.cfg.VIPs), urgent)
+	next := newPlan(p.cfg.Interval, rateFor(len(p.cfg.Peers)), len(p.cfg.VIPs), urgent)
 	if slices.Equal(next.urgent.vips, p.plan.Load().urgent.vips) {
 		return
 	}

@@ -5,8 +5,12 @@ import (
 	"time"
 )
 
-// urgentRate is what urgent VIPs may take of MaxRate; the others always have the rest.
-const urgentRate = MaxRate * 3 / 4
+// totalRate is how many requests per second go to all peers together, at most: with the answers to as many, about a
+// tenth of a core.
+const totalRate = 3000
+
+// rateFor is how many requests per second go to each of so many peers, at most.
+func rateFor(peers int) int { return min(MaxRate, max(1, totalRate/max(1, peers))) }
 
 // breath is about how long a ring with many VIPs sleeps between two bursts.
 const breath = 10 * time.Millisecond
@@ -25,7 +29,8 @@ type ring struct {
 	burst    int           // requests at a time
 }
 
-func newPlan(interval time.Duration, vips int, urgent map[int]bool) *plan {
+// newPlan lets urgent VIPs take three quarters of the rate; the others always have the rest.
+func newPlan(interval time.Duration, rate, vips int, urgent map[int]bool) *plan {
 	var fast, slow []int
 	for vip := range vips {
 		if urgent[vip] {
@@ -34,12 +39,11 @@ func newPlan(interval time.Duration, vips int, urgent map[int]bool) *plan {
 			slow = append(slow, vip)
 		}
 	}
-	p := &plan{urgent: newRing(fast, UrgentInterval, urgentRate), base: interval}
-	left := MaxRate
+	p := &plan{urgent: newRing(fast, UrgentInterval, max(1, rate*3/4)), base: interval}
 	if len(fast) > 0 {
-		p.base, left = UrgentInterval, MaxRate-p.urgent.rate()
+		p.base, rate = UrgentInterval, max(1, rate-p.urgent.rate())
 	}
-	p.normal = newRing(slow, interval, left)
+	p.normal = newRing(slow, interval, rate)
 	return p
 }
 
