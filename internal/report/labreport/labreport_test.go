@@ -195,6 +195,10 @@ func TestNetwork(t *testing.T) {
 			Nodes: []lab.Node{client, {Name: "x"}, {Name: "y"}, {Name: "z"}, service("s", "mec-1")},
 			Links: []lab.Link{link("c", "x"), link("x", "y"), link("y", "z"), link("z", "x"), link("z", "s"), link("y", "s")},
 		}, 5, "c x z s"}, // the link that comes first in the file
+		{"two hosts at a site", lab.Topology{
+			Nodes: []lab.Node{client, {Name: "s", Labels: map[string]string{lab.LabelRole: "service", lab.LabelSite: "mec", lab.LabelHost: "mec-1"}}},
+			Links: []lab.Link{link("c", "s")},
+		}, 2, "c s"},
 		{"two links between the same", lab.Topology{
 			Nodes: []lab.Node{client, service("s", "mec-1")}, Links: []lab.Link{link("c", "s"), link("c", "s"), link("s", "s")},
 		}, 2, "c s"},

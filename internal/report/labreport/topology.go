@@ -38,7 +38,7 @@ func newNetwork(t lab.Topology) (network, bool) {
 		if node.Labels[lab.LabelRole] == "client" {
 			n.client = host
 		}
-		if site := node.Labels[lab.LabelSite]; site != "" {
+		if site := cmp.Or(node.Labels[lab.LabelHost], node.Labels[lab.LabelSite]); site != "" {
 			n.sites[site] = host
 			busy[host] = true
 		}
