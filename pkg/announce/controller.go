@@ -26,9 +26,9 @@ type Controller struct {
 	hurried sync.Once
 	changed chan struct{} // capacity 1: status
 
-	statusMu sync.Mutex // guards status
+	statusMu sync.Mutex // guards status, served
 	status   []ServiceStatus
-	stateOf  map[netip.Addr]State // of each VIP
+	served   map[netip.Addr]serves // each VIP
 
 	// What follows belongs to the goroutine of Run.
 	index      map[string]int // of a service, by name
@@ -61,7 +61,7 @@ func NewController(log *slog.Logger, parts Parts, cfg Config) *Controller {
 		hurry:   make(chan struct{}),
 		changed: make(chan struct{}, 1),
 		status:  make([]ServiceStatus, len(cfg.Services)),
-		stateOf: make(map[netip.Addr]State),
+		served:  make(map[netip.Addr]serves),
 		drain:   make([]string, len(cfg.Services)),
 		index:   make(map[string]int),
 	}

@@ -21,8 +21,10 @@ type Memory struct {
 	Alone   time.Time   // in Withdrawn and Settling: since when nobody else is seen to announce it
 	Left    []time.Time // when it went away for being sick, within Guard.Per, oldest first
 
-	// Suppressed is, for what is up and not announced in full for having failed before, until when.
+	// Suppressed is, for what is up and not announced in full for having failed before, until when; and Well tells that it
+	// has settled all the same: it serves whoever comes.
 	Suppressed time.Time
+	Well       bool
 }
 
 // Input is what Decide looks at, besides what it remembers. There is no load in it: nobody withdraws for that.
@@ -88,7 +90,7 @@ func (m Memory) moved(next Memory) bool {
 
 // shown tells whether next looks the same in a status.
 func (m Memory) shown(next Memory) bool {
-	return !m.moved(next) && m.Hold == next.Hold && m.Suppressed.Equal(next.Suppressed) && slices.Equal(m.Targets, next.Targets)
+	return !m.moved(next) && m.Hold == next.Hold && m.Suppressed.Equal(next.Suppressed) && m.Well == next.Well && slices.Equal(m.Targets, next.Targets)
 }
 
 // A turn is one call of Decide.
@@ -155,30 +157,36 @@ func (t turn) settle() (Memory, Decision, time.Time) {
 
 func (t turn) settling(since, due time.Time) (Memory, Decision, time.Time) {
 	alone, look := t.alone()
+	suppressed, well, settled := t.suppressed(since, due)
+	look = earliest(look, settled)
 	switch {
-	case !alone.IsZero() && !look.After(t.in.Now):
+	case !alone.IsZero() && !alone.Add(Quiet).After(t.in.Now):
 		return t.hold("up, but held down: nobody else is seen to announce it", t.now())
 	case t.m.State == Settling && t.m.Since.Equal(since):
-		t.m.Alone = alone
-		return t.stay(earliest(due, look))
+		t.m.Alone, t.m.Suppressed, t.m.Well = alone, suppressed, well
+		return t.stay(look)
 	}
 	reason := fmt.Sprintf("up, settles for %s: %s", t.s.Settle, t.in.Health.Reason)
-	suppressed := t.suppressed(since, due)
 	if !suppressed.IsZero() {
 		reason = fmt.Sprintf("up, held down for %s, as it failed %d times within %s: %s",
 			due.Sub(since).Round(time.Millisecond), len(t.m.Left), t.s.Guard.Per, t.in.Health.Reason)
 	}
-	m, d, _ := t.enter(Settling, reason, Cause{Noticed: since})
-	m.Since, m.Alone, m.Suppressed = since, alone, suppressed
-	return m, d, earliest(due, look)
+	m, d, again := t.enter(Settling, reason, Cause{Noticed: since})
+	m.Since, m.Alone, m.Suppressed, m.Well = since, alone, suppressed, well
+	return m, d, earliest(again, look)
 }
 
-// suppressed returns due if it is later than the service's Settle alone asks for.
-func (t turn) suppressed(since, due time.Time) time.Time {
-	if due.After(since.Add(t.s.Settle)) {
-		return due
+// suppressed tells of a VIP that is up since a time and not to be announced in full before due: until when it is held down
+// for more than its service's Settle, whether it has settled, and when to look again.
+func (t turn) suppressed(since, due time.Time) (until time.Time, well bool, look time.Time) {
+	settled := since.Add(t.s.Settle)
+	if !due.After(settled) {
+		return time.Time{}, false, due
 	}
-	return time.Time{}
+	if t.in.Now.Before(settled) {
+		return due, false, settled
+	}
+	return due, true, due
 }
 
 // upSince is since when a service that is up now counts as up. Health that does not say it counts from the first look.
@@ -205,7 +213,7 @@ func (t turn) verdict() Cause {
 func (t turn) enter(to State, reason string, c Cause) (_ Memory, _ Decision, look time.Time) {
 	next := t.m
 	next.State, next.Since, next.Reason = to, t.in.Now, reason
-	next.Hold, next.Alone, next.Suppressed = NoHold, time.Time{}, time.Time{}
+	next.Hold, next.Alone, next.Suppressed, next.Well = NoHold, time.Time{}, time.Time{}, false
 	switch {
 	case to.served():
 		next.Targets, next.Bridged, next.Sick = nil, time.Time{}, time.Time{}

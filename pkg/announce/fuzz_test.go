@@ -119,6 +119,7 @@ func broken(s Service, m, next Memory, d Decision, again time.Time, in Input) ma
 		"the next look lies ahead":                  !again.IsZero() && !again.After(in.Now),
 		"nothing is noticed before it happens":      m.moved(next) && d.Noticed.After(in.Now),
 		"a guard holds only what is announced sick": next.Hold != NoHold && !next.State.marked(),
+		"well is up and not announced in full":      next.Well && (down || next.State.level() == plainly || next.Suppressed.IsZero()),
 		"going away is counted, and forgotten":      len(next.Left) > len(left)+1,
 	}
 }

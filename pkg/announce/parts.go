@@ -33,7 +33,7 @@ type Speaker interface {
 	// Wait returns when every neighbor that can be told was told.
 	Wait(ctx context.Context, generation uint64) error
 	// Heard returns the neighbors that send a route of another origin for the prefix, or for one that covers it and is no
-	// default route. A route that carries Mark does not count: who announces it is no better off.
+	// default route. A route that is de-preferred itself does not count: who announces it may be no better off.
 	Heard(prefix netip.Prefix) []netip.Addr
 	// Carries tells whether an established session can carry the prefix.
 	Carries(prefix netip.Prefix) bool

@@ -12,7 +12,7 @@ import (
 // down leads a VIP whose service is sick: bridged, de-preferred, withdrawn; and past the guards where nobody can take its
 // packets.
 func (t turn) down() (Memory, Decision, time.Time) {
-	t.m.Suppressed = time.Time{}
+	t.m.Suppressed, t.m.Well = time.Time{}, false
 	found := len(t.m.Targets) > 0 && t.m.Sick.IsZero() // an earlier process was bridging it
 	switch {
 	case (t.m.State == Starting || t.m.State == Settling) && found:
@@ -209,8 +209,9 @@ func (t turn) backWhileHeld() (Memory, Decision, time.Time) {
 	since := t.upSince()
 	due := t.s.Guard.suppressed(t.s.Settle, t.m.Left, since)
 	if t.in.Now.Before(due) {
-		t.m.Suppressed = t.suppressed(since, due)
-		return t.stay(due)
+		var look time.Time
+		t.m.Suppressed, t.m.Well, look = t.suppressed(since, due)
+		return t.stay(look)
 	}
 	return t.serve(t.upFor(since), Cause{Noticed: due})
 }

@@ -51,8 +51,16 @@ func (c *Controller) Changed() <-chan struct{} { return c.changed }
 func (c *Controller) Serves(vip netip.Addr) (serving, announcing bool) {
 	c.statusMu.Lock()
 	defer c.statusMu.Unlock()
-	s := c.stateOf[vip] // Starting for one that is not ours
-	return s.served(), s == Up || s == Degraded
+	m := c.served[vip] // says no of one that is not ours
+	return m.serving, m.announcing
+}
+
+// serves is what other hosts are told of a VIP.
+type serves struct{ serving, announcing bool }
+
+func (m Memory) serves() serves {
+	serving := m.State.served() || m.Well
+	return serves{serving, serving && m.State != Isolated && m.State.announcement() != Withdraw}
 }
 
 // publish makes Status what was decided for some VIPs, and is cheap when that is nothing new.
@@ -61,7 +69,6 @@ func (c *Controller) publish() {
 	for _, i := range c.machine.touched {
 		touched[c.machine.vips[i].service] = true
 	}
-	c.machine.touched = c.machine.touched[:0]
 	c.statusMu.Lock()
 	defer c.statusMu.Unlock()
 	for i := range c.machine.services {
@@ -69,14 +76,15 @@ func (c *Controller) publish() {
 			touched[i] = true
 		}
 	}
+	for _, i := range c.machine.touched {
+		c.served[c.machine.vips[i].Address.Addr()] = c.machine.memory[i].serves()
+	}
+	c.machine.touched = c.machine.touched[:0]
 	for i := range touched {
 		was := c.status[i].State
 		c.status[i] = c.statusOf(i)
 		if c.status[i].State != was {
 			c.metrics.enter(c.status[i].Service, c.status[i].State)
-		}
-		for _, v := range c.status[i].VIPs {
-			c.stateOf[v.VIP.Addr()] = v.State
 		}
 	}
 	if len(touched) == 0 {

@@ -88,11 +88,7 @@ func (p planned) wanted(memory []Memory) level {
 }
 
 // sickAttributes are those of what a sick host announces.
-func sickAttributes() bgp.Attributes {
-	a := bgp.Depreferred()
-	a.Communities = bgp.CommunitiesOf(append(a.Communities.List(), Mark)...)
-	return a
-}
+func sickAttributes() bgp.Attributes { return bgp.Depreferred(Mark) }
 
 // advertisements returns every advertisement that the memories ask for, sorted.
 func (p plan) advertisements(memory []Memory) []bgp.Advertisement {
