@@ -168,6 +168,7 @@ type route struct {
 func identity(r netlink.Route) route {
 	dst, _ := netip.AddrFromSlice(r.Dst.IP)
 	ones, _ := r.Dst.Mask.Size()
+	dst = dst.Unmap() // package netlink writes 0.0.0.0 in 16 bytes
 	id := route{r.Table, r.Priority, netip.PrefixFrom(dst, ones)}
 	if dst.Is6() && id.priority == 0 {
 		id.priority = 1024 // IP6_RT_PRIO_USER, where none is given

@@ -112,20 +112,21 @@ func (k *kernel) moveLocal(f family) error {
 	if err != nil {
 		return err
 	}
-	first, behind := false, false
+	var first []netlink.Rule
+	behind := false
 	preference := localPreference
 	for _, r := range have {
 		switch {
 		case !forLocal(r):
 		case r.Priority == 0:
-			first = true
+			first = append(first, r)
 		case r.Protocol == protocol:
 			behind = true
 		case r.Priority == localPreference:
 			preference = localPreferenceOther
 		}
 	}
-	if !first {
+	if len(first) == 0 {
 		return nil
 	}
 	if !behind { // ours also says that it was us who moved it
@@ -134,8 +135,10 @@ func (k *kernel) moveLocal(f family) error {
 			return fmt.Errorf("add %v rule %d for the local table: %w", f, preference, err)
 		}
 	}
-	if err := k.remove(f, localRule(f, 0, unix.RTPROT_KERNEL)); err != nil {
-		return err
+	for _, r := range first {
+		if err := k.remove(f, r); err != nil {
+			return err
+		}
 	}
 	return k.keepLocal(f)
 }

@@ -140,9 +140,7 @@ func (b *Bridge) find(p plan) error {
 	if len(b.found) > 0 {
 		b.log.Warn("an earlier process left bridges switched on: they stay until the first decision", "bridges", fmt.Sprint(b.found))
 	}
-	b.countMu.Lock()
-	defer b.countMu.Unlock()
-	b.tally.switched(b.addresses(), nil)
+	b.noteSwitched(b.addresses(), nil)
 	return nil
 }
 

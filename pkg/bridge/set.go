@@ -146,15 +146,20 @@ func (b *Bridge) unroute(vip netip.Prefix) error {
 
 // tellFilter has the filter count and cap what is bridged now. What was counted for the others is read for the last time.
 func (b *Bridge) tellFilter(on, off []netip.Addr) error {
+	b.noteSwitched(on, nil)
 	err := b.filter.switched(on, nil)
 	if len(off) > 0 {
 		b.countSent()
+		b.noteSwitched(nil, off)
 		err = errors.Join(err, b.filter.switched(nil, off))
 	}
+	return err
+}
+
+func (b *Bridge) noteSwitched(on, off []netip.Addr) {
 	b.countMu.Lock()
 	defer b.countMu.Unlock()
 	b.tally.switched(on, off)
-	return err
 }
 
 func (b *Bridge) wake() {

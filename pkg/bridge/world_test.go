@@ -322,3 +322,15 @@ func eventually(t *testing.T, what string, ok func() bool) {
 }
 
 func to(vip string, targets ...Target) Wanted { return Wanted{single(addr(vip)), targets} }
+
+func samePrefix(a, b netip.Prefix) bool { return a == b }
+
+func wantProblem(t *testing.T, problems []Problem, name string) {
+	t.Helper()
+	for _, p := range problems {
+		if p.Name == name {
+			return
+		}
+	}
+	t.Errorf("no problem %s in %+v", name, problems)
+}
