@@ -30,8 +30,8 @@ const (
 	upTimeout = 60 * time.Second
 	// takeoverTimeout is how long a failover may take before the run counts as failed.
 	takeoverTimeout = 30 * time.Second
-	// returnTimeout is how long the healed site may take to be back.
-	returnTimeout = 60 * time.Second
+	// returnTimeout is how long the healed site may take to be back: guards may hold one down that failed too often.
+	returnTimeout = 150 * time.Second
 	// usualAftermath is how long losses still count after the service is back where it was.
 	usualAftermath = 5 * time.Second
 	// calm is how long one site must answer alone before a fault.
