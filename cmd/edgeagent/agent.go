@@ -21,6 +21,7 @@ import (
 	"github.com/anyedge/anyedge/pkg/bridge"
 	"github.com/anyedge/anyedge/pkg/health"
 	"github.com/anyedge/anyedge/pkg/peers"
+	"github.com/anyedge/anyedge/pkg/session"
 	"github.com/anyedge/anyedge/pkg/siteapi"
 	"github.com/anyedge/anyedge/pkg/vip"
 )
@@ -43,6 +44,7 @@ type agent struct {
 	load       peers.Load
 	speaker    *bgp.Speaker
 	announcer  announcer
+	sessions   *session.Sessions // nil: no neighbor is watched by BFD
 	monitor    *health.Monitor
 	drains     *announce.Drains
 	controller *announce.Controller
@@ -126,6 +128,9 @@ func (a *agent) wire(cfg config.Agent) (err error) {
 	if a.addresses != nil { // else it stays nil
 		parts.Addresses = a.addresses
 	}
+	if err := a.openSessions(cfg); err != nil {
+		return err
+	}
 	if err := a.openRepair(cfg); err != nil {
 		return err
 	}
@@ -162,6 +167,9 @@ func (a *agent) run(ctx context.Context, hurry <-chan struct{}) error {
 			stop(err)
 			return err
 		})
+	}
+	if a.sessions != nil {
+		background(a.sessions.Run) // before the speaker: strict neighbors get no session before BFD is up
 	}
 	for _, run := range []func(context.Context) error{a.speaker.Run, a.bridge.Run, a.serveMetrics} {
 		background(run)

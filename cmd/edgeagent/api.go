@@ -13,6 +13,7 @@ import (
 	"github.com/anyedge/anyedge/pkg/bgp"
 	"github.com/anyedge/anyedge/pkg/bridge"
 	"github.com/anyedge/anyedge/pkg/health"
+	"github.com/anyedge/anyedge/pkg/session"
 	"github.com/anyedge/anyedge/pkg/siteapi"
 )
 
@@ -23,6 +24,10 @@ type orders struct{ *agent }
 func (o orders) Status() siteapi.Status {
 	s := siteapi.Status{Site: o.cfg.Site, Version: program.Version()}
 	neighbors, checked := o.speaker.Neighbors(), o.monitor.Status()
+	var watched []session.Status
+	if o.sessions != nil {
+		watched = o.sessions.Status()
+	}
 	for i, st := range o.controller.Status() {
 		s.Services = append(s.Services, o.serviceOf(o.cfg.Services[i].Announce, st, checked[i], neighbors))
 		for _, v := range st.VIPs {
@@ -34,7 +39,7 @@ func (o orders) Status() siteapi.Status {
 	for _, n := range neighbors {
 		s.Neighbors = append(s.Neighbors, siteapi.Neighbor{
 			Address: n.Address, ASN: n.ASN, State: n.State, Since: n.Since,
-			Families: n.Families, NotCarried: n.NotCarried, Reason: cmp.Or(n.Held, n.Reason), BFD: o.bfdOf(n.Address),
+			Families: n.Families, NotCarried: n.NotCarried, Reason: cmp.Or(n.Held, n.Reason), BFD: bfdOf(watched, n.Address),
 		})
 	}
 	if o.peers == nil {
@@ -100,7 +105,11 @@ func bridgeOf(v announce.VIPStatus, t bridge.Traffic) *siteapi.VIPBridge {
 	return b
 }
 
+// guardOf tells what a guard does, nil when it does nothing.
 func guardOf(g announce.Guard, v announce.VIPStatus) *siteapi.VIPGuard {
+	if v.Hold == announce.NoHold && v.Suppressed.IsZero() && v.Left == 0 {
+		return nil // nothing worth a line
+	}
 	guard := &siteapi.VIPGuard{Holds: v.Hold.String(), SuppressedUntil: v.Suppressed}
 	if limit := g.Limit(); limit >= 0 {
 		left := max(0, limit-v.Left)
@@ -110,7 +119,18 @@ func guardOf(g announce.Guard, v announce.VIPStatus) *siteapi.VIPGuard {
 }
 
 // bfdOf returns the BFD session with a neighbor, nil when there is none.
-func (o orders) bfdOf(netip.Addr) *siteapi.BFD { return nil }
+func bfdOf(all []session.Status, neighbor netip.Addr) *siteapi.BFD {
+	i := slices.IndexFunc(all, func(s session.Status) bool { return s.Neighbor == neighbor })
+	if i < 0 {
+		return nil
+	}
+	b := all[i].BFD
+	return &siteapi.BFD{
+		State: b.State.String(), RemoteState: b.RemoteState.String(), Since: b.Since,
+		Interval: siteapi.Milliseconds(b.Interval), Detection: siteapi.Milliseconds(b.DetectionTime),
+		Diag: b.Diag.String(), Reason: b.Reason, RealTime: b.RTScheduled,
+	}
+}
 
 func (o orders) Drain(services ...string) error   { return known(o.drains.Drain(services...)) }
 func (o orders) Undrain(services ...string) error { return known(o.drains.Undrain(services...)) }
