@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"net/netip"
 	"os"
@@ -158,13 +157,15 @@ func resting(entries []entry, addr netip.Addr) bool {
 
 // announcing tells whether the agent's last word since it started is that everything it decides on is up.
 func announcing(entries []entry) bool {
-	last := map[string]string{}
+	last := map[netip.Prefix]string{}
 	for _, e := range entries {
 		switch e.Event {
 		case "start":
 			clear(last)
 		case "decision":
-			last[fmt.Sprint(e.Service, e.VIPs)] = e.State // every address stands for itself
+			for _, vip := range e.VIPs {
+				last[vip] = e.State // every address stands for itself, and is told of with others or without
+			}
 		}
 	}
 	for _, state := range last {

@@ -92,7 +92,7 @@ func TestUpdatesAndReturn(t *testing.T) {
 }
 
 func TestAnnouncing(t *testing.T) {
-	const up = `{"event":"decision","service":"app","state":"up"}` + "\n"
+	const up = `{"event":"decision","vips":["192.0.2.80/32"],"state":"up"}` + "\n"
 	tests := []struct {
 		name string
 		text string
@@ -102,8 +102,13 @@ func TestAnnouncing(t *testing.T) {
 		{"started only", `{"event":"start"}` + "\n", false},
 		{"up", up, true},
 		{"up before a restart", up + `{"event":"start"}` + "\n", false},
-		{"one of two", up + `{"event":"decision","service":"dns","state":"settling"}` + "\n", false},
-		{"withdrawn and back", up + `{"event":"decision","service":"app","state":"withdrawn"}` + "\n" + up, true},
+		{"one of two", up + `{"event":"decision","vips":["192.0.2.53/32"],"state":"settling"}` + "\n", false},
+		{"withdrawn and back", up + `{"event":"decision","vips":["192.0.2.80/32"],"state":"withdrawn"}` + "\n" + up, true},
+		{
+			"one address withdrawn, then both back",
+			up + `{"event":"decision","vips":["192.0.2.80/32"],"state":"withdrawn"}` + "\n" +
+				`{"event":"decision","vips":["192.0.2.53/32","192.0.2.80/32"],"state":"up"}` + "\n", true,
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
