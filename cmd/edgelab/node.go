@@ -14,6 +14,7 @@ import (
 	"github.com/anyedge/anyedge/internal/program"
 	"github.com/anyedge/anyedge/pkg/bgp/router"
 	"github.com/anyedge/anyedge/pkg/lab"
+	"github.com/anyedge/anyedge/pkg/session"
 )
 
 func nodeCommand() *cobra.Command {
@@ -73,12 +74,19 @@ func routerCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			watched, err := session.New(logger(), r, nil, setup.BFD...)
+			if err != nil {
+				return err
+			}
 			return untilSignal(func(ctx context.Context) error {
 				if err := setup.Apply(ctx, logger()); err != nil {
 					return err
 				}
 				logger().Info("node is set up", "version", program.Version(), "file", args[0])
 				g, ctx := errgroup.WithContext(ctx)
+				if len(setup.BFD) > 0 {
+					g.Go(func() error { return watched.Run(ctx) })
+				}
 				g.Go(func() error { return r.Run(ctx) })
 				g.Go(func() error { return beside(ctx, more) })
 				return g.Wait()

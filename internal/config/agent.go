@@ -117,7 +117,7 @@ func neighbors(list item) (all []bgp.Neighbor, watched []BFD) {
 		if n.TTLSecurity && n.Multihop > 0 {
 			o.get("multihop").bad("does not go with ttl_security, which lets only direct neighbors in: remove one of them")
 		}
-		if b := bfdConfig(o.get("bfd"), n); b != nil {
+		if b := bfdConfig(o.get("bfd"), n.Address, n.Multihop, n.TTLSecurity); b != nil {
 			watched = append(watched, *b)
 		}
 		seen.once(o.get("address"), n.Address)

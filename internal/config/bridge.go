@@ -9,7 +9,6 @@ import (
 
 	"github.com/anyedge/anyedge/pkg/announce"
 	"github.com/anyedge/anyedge/pkg/bfd"
-	"github.com/anyedge/anyedge/pkg/bgp"
 	"github.com/anyedge/anyedge/pkg/bridge"
 	"github.com/anyedge/anyedge/pkg/peers"
 )
@@ -123,18 +122,19 @@ type BFD struct {
 	Strict bool // BGP waits until BFD is up
 }
 
-func bfdConfig(it item, n bgp.Neighbor) *BFD {
+// bfdConfig reads how a neighbor is watched; multihop is its hop limit, 0 for a direct one.
+func bfdConfig(it item, neighbor netip.Addr, multihop uint8, ttlSecurity bool) *BFD {
 	o := it.object([]string{"interval", "multiplier", "strict"}, nil)
-	if !it.present() || !n.Address.IsValid() {
+	if !it.present() || !neighbor.IsValid() {
 		return nil
 	}
 	c := bfd.Config{
-		Peer: n.Address, Multihop: n.Multihop > 0, Either: n.TTLSecurity,
+		Peer: neighbor, Multihop: multihop > 0, Either: ttlSecurity,
 		Interval:   o.get("interval").duration(50*time.Millisecond, time.Millisecond, time.Minute),
 		Multiplier: uint8(o.get("multiplier").integer(3, 1, 255)),
 	}
-	if n.Multihop > 0 {
-		c.MinTTL = uint8(256 - int(n.Multihop))
+	if multihop > 0 {
+		c.MinTTL = uint8(256 - int(multihop))
 	}
 	return &BFD{Config: c, Strict: o.get("strict").boolean(false)}
 }

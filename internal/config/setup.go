@@ -7,6 +7,7 @@ import (
 
 	"github.com/anyedge/anyedge/pkg/bgp/router"
 	"github.com/anyedge/anyedge/pkg/lab"
+	"github.com/anyedge/anyedge/pkg/session"
 )
 
 // ParseSetup reads the file of `edgelab node` and `edgelab router`; name stands in errors.
@@ -20,7 +21,7 @@ func setup(root item) lab.Setup {
 	s.Routes = routes(o.get("routes"), s.Interfaces)
 	s.Sysctls = sysctls(o.get("sysctls"))
 	if o.has("router") {
-		s.Router = routerConfig(o.get("router"), s.Interfaces)
+		s.Router, s.BFD = routerConfig(o.get("router"), s.Interfaces)
 	}
 	return s
 }
@@ -124,7 +125,7 @@ func isNetSysctl(key string) bool {
 	return net
 }
 
-func routerConfig(it item, links []lab.Interface) *router.Config {
+func routerConfig(it item, links []lab.Interface) (*router.Config, []session.Neighbor) {
 	o := it.object([]string{"asn", "id", "hold_time", "neighbors", "prefixes"}, nil)
 	c := &router.Config{
 		ASN:      o.need("asn", "the AS number").asn(),
@@ -132,8 +133,12 @@ func routerConfig(it item, links []lab.Interface) *router.Config {
 		HoldTime: o.get("hold_time").holdTime(),
 	}
 	seen := make(places[netip.Addr])
+	var watched []session.Neighbor
 	for _, n := range o.need("neighbors", "its neighbors: [{address: ..., asn: ...}]").list("neighbor") {
-		neighbor := routerNeighbor(n, c.ASN, links)
+		neighbor, bfd := routerNeighbor(n, c.ASN, links)
+		if bfd != nil {
+			watched = append(watched, session.Neighbor{Config: bfd.Config, Strict: bfd.Strict})
+		}
 		seen.once(n, neighbor.Address)
 		c.Neighbors = append(c.Neighbors, neighbor)
 	}
@@ -143,18 +148,20 @@ func routerConfig(it item, links []lab.Interface) *router.Config {
 		originated.once(p, prefix)
 		c.Prefixes = append(c.Prefixes, prefix)
 	}
-	return c
+	return c, watched
 }
 
-func routerNeighbor(it item, own uint32, links []lab.Interface) router.Neighbor {
-	o := it.object([]string{"address", "asn"}, nil)
+func routerNeighbor(it item, own uint32, links []lab.Interface) (router.Neighbor, *BFD) {
+	o := it.object([]string{"address", "asn", "password_file", "ttl_security", "bfd"}, nil)
 	n := router.Neighbor{
-		Address: o.need("address", "the neighbor's address").addr("an IP address, such as 2001:db8::1"),
-		ASN:     o.need("asn", "the neighbor's AS number").asn(),
+		Address:     o.need("address", "the neighbor's address").addr("an IP address, such as 2001:db8::1"),
+		ASN:         o.need("asn", "the neighbor's AS number").asn(),
+		Password:    password(o.get("password_file")),
+		TTLSecurity: o.get("ttl_security").boolean(false),
 	}
 	if n.ASN != 0 && n.ASN == own {
 		o.get("asn").bad("%d is the router's own: lab routers speak eBGP only", n.ASN)
 	}
 	onLink(o.get("address"), n.Address, links)
-	return n
+	return n, bfdConfig(o.get("bfd"), n.Address, 0, n.TTLSecurity)
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/anyedge/anyedge/pkg/bgp/router"
+	"github.com/anyedge/anyedge/pkg/session"
 )
 
 // A Topology is the supported subset of a containerlab file.
@@ -60,6 +61,7 @@ type Setup struct {
 	Routes     []Route
 	Sysctls    []Sysctl
 	Router     *router.Config
+	BFD        []session.Neighbor // of Router's neighbors that are watched
 }
 
 // An Interface gets its addresses once it is there; Setup waits for it.
