@@ -43,3 +43,16 @@ func (v victim) edgectl(ctx context.Context, l *Lab, order ...string) error {
 	}
 	return nil
 }
+
+// drained is how long an agent may take to drain and end.
+const drained = 10 * time.Second
+
+// renew ends an agent as an operator would, and starts it again.
+func (l *Lab) renew(agent string) error {
+	p, err := l.node(agent)
+	if err != nil {
+		return err
+	}
+	p.stop(drained)
+	return p.start()
+}

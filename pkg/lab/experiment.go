@@ -167,7 +167,30 @@ func (e Experiment) once(ctx context.Context, l *Lab, p parts, watch *routeWatch
 		return Measured{}, err
 	}
 	f.spells = prober.answers(f.at)
-	return f.measure(p, s)
+	m, err := f.measure(p, s)
+	if err != nil {
+		return m, err
+	}
+	return m, l.forget(ctx, p, s.journals, f.at)
+}
+
+// forget restarts the agents whose site went away since a moment: their guards remember that, and the next run would find
+// a site that is held down.
+func (l *Lab) forget(ctx context.Context, p parts, journals map[string][]entry, since int64) error {
+	restarted := false
+	for _, agent := range p.agents() {
+		if !wentAway(journals[agent], since) {
+			continue
+		}
+		if err := l.renew(agent); err != nil {
+			return err
+		}
+		restarted = true
+	}
+	if !restarted {
+		return nil
+	}
+	return l.Ready(ctx)
 }
 
 // failover waits for calm, hits the site that serves, and heals it once another has taken over. It returns when the

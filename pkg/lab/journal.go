@@ -71,6 +71,13 @@ func (e entry) sick() bool {
 	return !slices.Contains([]string{"starting", "settling", "up", "degraded", "isolated"}, e.State)
 }
 
+// wentAway tells whether an agent withdrew or de-preferred a sick address after a moment.
+func wentAway(entries []entry, after int64) bool {
+	return slices.ContainsFunc(entries, func(e entry) bool {
+		return e.Event == "decision" && e.MonoNs > after && slices.Contains([]string{"withdrawn", "depreferred", "held"}, e.State)
+	})
+}
+
 // A reaction is what an agent did about a fault, CLOCK_MONOTONIC in nanoseconds; 0: it did not.
 type reaction struct {
 	noticed, confirmed, bridged int64
@@ -155,7 +162,7 @@ func resting(entries []entry, addr netip.Addr) bool {
 	return state != "bridged" && state != "depreferred"
 }
 
-// announcing tells whether the agent's last word since it started is that everything it decides on is up.
+// announcing tells whether the agent's last word since it started is that every address it decides on is up.
 func announcing(entries []entry) bool {
 	last := map[netip.Prefix]string{}
 	for _, e := range entries {
@@ -164,7 +171,7 @@ func announcing(entries []entry) bool {
 			clear(last)
 		case "decision":
 			for _, vip := range e.VIPs {
-				last[vip] = e.State // every address stands for itself, and is told of with others or without
+				last[vip] = e.State
 			}
 		}
 	}

@@ -81,6 +81,18 @@ func TestResting(t *testing.T) {
 	}
 }
 
+func TestWentAway(t *testing.T) {
+	entries := readJournal(t, bridgedText)
+	for after, want := range map[int64]bool{500: true, 1508: true, 2600: false} {
+		if got := wentAway(entries, after); got != want {
+			t.Errorf("went away after %d = %v, want %v", after, got, want)
+		}
+	}
+	if wentAway(entries[:3], 0) {
+		t.Error("what was only bridged went away")
+	}
+}
+
 func TestUpdatesAndReturn(t *testing.T) {
 	entries, addr := readJournal(t, bridgedText), netip.MustParseAddr("2001:db8:80::80")
 	if n := updates(entries, 500); n != 3 {
