@@ -45,7 +45,7 @@ var mayImport = map[string][]string{
 var only = map[string][]string{
 	"github.com/osrg/gobgp/":     {"pkg/bgp", "pkg/bgp/router", "pkg/bgp/bgptest"},
 	"go.yaml.in/yaml/":           {"internal/config"},
-	"github.com/google/nftables": {"pkg/bridge"},
+	"github.com/google/nftables": {"pkg/bridge", "pkg/lab"},
 	"github.com/miekg/dns":       {"pkg/dnsserver", "pkg/health", "pkg/probe"},
 	"github.com/spf13/cobra":     {"cmd/*", "internal/manual"},
 	"flag":                       {"cmd/*", "internal/nettest"},

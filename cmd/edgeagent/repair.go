@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"net"
 	"net/netip"
 	"time"
 
@@ -61,8 +63,12 @@ func (a *agent) openRepair(cfg config.Agent) (err error) {
 	if a.bridge, err = bridge.New(a.log, cfg.Bridge); err != nil || cfg.Bridge.Mode == bridge.Off {
 		return err
 	}
+	source, err := sourceOf(cfg.Bridge)
+	if err != nil {
+		return err
+	}
 	c := peers.Config{
-		Name: cfg.Name, Site: cfg.Site, Source: cfg.Bridge.Source,
+		Name: cfg.Name, Site: cfg.Site, Source: source,
 		Port: cfg.Peering.Port, Interval: cfg.Peering.Interval, State: a.stateOf,
 	}
 	for _, p := range cfg.Bridge.Peers {
@@ -73,6 +79,20 @@ func (a *agent) openRepair(cfg config.Agent) (err error) {
 	}
 	a.peers, err = peers.New(a.log, c)
 	return err
+}
+
+// sourceOf returns this host's own unicast address: the configured one, else what the kernel would send from to a peer.
+func sourceOf(c bridge.Config) (netip.Addr, error) {
+	if c.Source.IsValid() {
+		return c.Source, nil
+	}
+	peer := c.Peers[0]
+	conn, err := net.Dial("udp", netip.AddrPortFrom(peer.Source, peers.DefaultPort).String()) // sends nothing
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("bridge.source is not written, and cannot be found: peer %s: %w: write this host's own unicast address", peer.Name, err)
+	}
+	defer conn.Close()
+	return conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr(), nil
 }
 
 // stateOf answers peers that ask for a VIP.
