@@ -124,13 +124,29 @@ func (c *conn) write(ctx context.Context, b []byte) error {
 	}
 }
 
-// read waits for a datagram, which may be empty, or for some bytes of a stream.
+// read waits for some bytes of a stream.
 func (c *conn) read(ctx context.Context, b []byte) (n int, err error) {
 	err = c.await(ctx, false, func(fd int) (err error) {
 		n, err = unix.Read(fd, b)
 		return err
 	})
 	return max(n, 0), os.NewSyscallError("read", err)
+}
+
+// datagram waits for one, which may be empty, and returns its beginning, maxDatagram at most. Its room is made when its
+// size is known: to make it beforehand would be most of what an attempt allocates.
+func (c *conn) datagram(ctx context.Context) (b []byte, err error) {
+	err = c.await(ctx, false, func(fd int) error {
+		size, _, err := unix.Recvfrom(fd, nil, unix.MSG_PEEK|unix.MSG_TRUNC)
+		if err != nil {
+			return err
+		}
+		b = make([]byte, min(size, maxDatagram))
+		n, _, err := unix.Recvfrom(fd, b, 0) // not read(2), which leaves an empty datagram where it is
+		b = b[:max(n, 0)]
+		return err
+	})
+	return b, os.NewSyscallError("read", err)
 }
 
 // await calls try until it says something else than EAGAIN: now, and whenever the socket is ready.

@@ -49,13 +49,12 @@ func (c DNS) query() *dns.Msg {
 // receive reads until the answer to query comes. What does not belong to it is passed over: a late answer to an earlier
 // query must not pass for this one.
 func receive(ctx context.Context, conn *conn, query *dns.Msg) (*dns.Msg, error) {
-	buf := make([]byte, maxDatagram)
 	for {
-		n, err := conn.read(ctx, buf)
+		b, err := conn.datagram(ctx)
 		if err != nil {
 			return nil, err
 		}
-		if m, err := match(buf[:n], query); m != nil || err != nil {
+		if m, err := match(b, query); m != nil || err != nil {
 			return m, err
 		}
 	}

@@ -47,6 +47,9 @@ func (l Local) bindFd(fd int) error {
 
 // zoneID returns the index of the interface that zone names, 0 when there is none: the kernel then refuses the address.
 func zoneID(zone string) uint32 {
+	if zone == "" {
+		return 0
+	}
 	i, err := net.InterfaceByName(zone)
 	if err != nil {
 		return 0

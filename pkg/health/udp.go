@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// How much of a reply is looked at: of a stream, and of a datagram, for which room is made before it comes.
+// How much of a reply is looked at: of a stream, and of a datagram.
 const (
 	maxReply    = 64 << 10
 	maxDatagram = 4 << 10
@@ -27,13 +27,12 @@ func (c UDP) Check(ctx context.Context) error {
 	if err := conn.write(ctx, c.Send); err != nil {
 		return explain(ctx, started, err)
 	}
-	buf := make([]byte, maxDatagram)
-	n, err := conn.read(ctx, buf)
+	reply, err := conn.datagram(ctx)
 	if err != nil {
 		return explain(ctx, started, err)
 	}
-	if c.Expect != nil && !c.Expect.Match(buf[:n]) {
-		return mismatch(buf[:n], c.Expect)
+	if c.Expect != nil && !c.Expect.Match(reply) {
+		return mismatch(reply, c.Expect)
 	}
 	return nil
 }
