@@ -49,21 +49,29 @@ func (l *loop) run() error {
 		l.tell(r)
 	}
 	for !l.over() {
-		if err := l.wait(); err != nil {
+		if err := l.turn(); err != nil {
 			return err
 		}
-		// What came before now lies in the sockets: only when they are empty is a peer's silence until now proven.
-		now := time.Now()
-		if l.fds[len(l.fds)-1].Revents != 0 && !l.leaving {
-			l.leave(now)
-		}
-		l.drain(now)
-		for _, r := range l.runners {
-			r.expire(now)
-			r.open(now)
-			r.send(time.Now())
-			l.tell(r)
-		}
+	}
+	return nil
+}
+
+// turn waits, and does what there is to do then.
+func (l *loop) turn() error {
+	if err := l.wait(); err != nil {
+		return err
+	}
+	// What came before now lies in the sockets: only when they are empty is a peer's silence until now proven.
+	now := time.Now()
+	if l.fds[len(l.fds)-1].Revents != 0 && !l.leaving {
+		l.leave(now)
+	}
+	l.drain(now)
+	for _, r := range l.runners {
+		r.expire(now)
+		r.open(now)
+		r.send(time.Now())
+		l.tell(r)
 	}
 	return nil
 }
