@@ -33,7 +33,9 @@ type Controller struct {
 	// What follows belongs to the goroutine of Run.
 	index      map[string]int // of a service, by name
 	machine    *machine
+	health     []health.Status     // of each service
 	drain      []string            // why each service is to be drained
+	carried    []Bridging          // after the last decision
 	wanted     []bgp.Advertisement // after the last decision
 	announced  []bgp.Advertisement // what the speaker took last
 	generation uint64
@@ -86,6 +88,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	defer keeping.Wait()
 	c.repair.resume(c.machine)
 	c.outside.look()
+	c.readDrains()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -101,6 +104,7 @@ func (c *Controller) Run(ctx context.Context) error {
 		case <-c.repair.peersChanged:
 		case <-c.keeper.changed:
 		case <-c.parts.Drains.signals():
+			c.readDrains()
 		case <-c.confirm.changed:
 		}
 		// A stop that comes meanwhile must not leave a change half made.
@@ -119,14 +123,14 @@ func (c *Controller) Hurry() { c.hurried.Do(func() { close(c.hurry) }) }
 // bridge and the speaker stands nothing that may be slow: it is told and recorded after that.
 func (c *Controller) step(ctx context.Context, stop bool) (again time.Time) {
 	decided, again := c.decide(stop)
-	bridged := c.repair.set(ctx, c.plan.bridges(c.machine.memory))
+	bridged := c.repair.set(ctx, c.bridges())
 	if bridged.failed { // what cannot be bridged must go another way, at once
 		var more []outcome
 		more, again = c.decide(stop)
 		decided = append(decided, more...)
-		bridged = c.repair.set(ctx, c.plan.bridges(c.machine.memory)).after(bridged)
+		bridged = c.repair.set(ctx, c.bridges()).after(bridged)
 	}
-	want := c.plan.advertisements(c.machine.memory)
+	want := c.advertisements()
 	var err error
 	if c.doubtful || !slices.Equal(want, c.announced) {
 		var generation uint64
@@ -148,19 +152,29 @@ func (c *Controller) step(ctx context.Context, stop bool) (again time.Time) {
 	return earliest(again, bridged.again)
 }
 
+// bridges returns the whole wanted set of bridges, made anew only when it is another one.
+func (c *Controller) bridges() []Bridging {
+	if c.machine.carriers {
+		c.carried, c.machine.carriers = c.plan.bridges(c.machine.memory), false
+	}
+	return c.carried
+}
+
+// advertisements does the same for what is announced.
+func (c *Controller) advertisements() []bgp.Advertisement {
+	if c.machine.levels {
+		c.machine.levels = false
+		return c.plan.advertisements(c.machine.memory)
+	}
+	return c.wanted
+}
+
 // decide moves every VIP on, and returns those that moved, with those of a service that moved alike together.
 func (c *Controller) decide(stop bool) (decided []outcome, again time.Time) {
+	c.readHealth()
 	v := view{
-		now: time.Now(), health: make([]health.Status, len(c.machine.services)), drain: c.drain,
+		now: time.Now(), health: c.health, drain: c.drain,
 		written: !c.doubtful && c.confirm.done(c.generation), stop: stop, hurry: c.hurrying, world: c.outside,
-	}
-	for _, st := range c.parts.Health.Status() {
-		if i, ok := c.index[st.Service]; ok {
-			v.health[i] = st
-		}
-	}
-	for i, s := range c.machine.services {
-		c.drain[i] = c.parts.Drains.wanted(s)
 	}
 	c.outside.now = v.now
 	braked := c.machine.braked
@@ -170,6 +184,28 @@ func (c *Controller) decide(stop bool) (decided []outcome, again time.Time) {
 		decided = c.join(decided, m, v.now)
 	}
 	return decided, again
+}
+
+// readHealth takes what is known of each service; in the order of the services, as it usually comes, at no cost.
+func (c *Controller) readHealth() {
+	all := c.parts.Health.Status()
+	if slices.EqualFunc(all, c.machine.services, func(st health.Status, s Service) bool { return st.Service == s.Name }) {
+		c.health = all
+		return
+	}
+	c.health = make([]health.Status, len(c.machine.services))
+	for _, st := range all {
+		if i, ok := c.index[st.Service]; ok {
+			c.health[i] = st
+		}
+	}
+}
+
+// readDrains takes what is to be drained.
+func (c *Controller) readDrains() {
+	for i, s := range c.machine.services {
+		c.drain[i] = c.parts.Drains.wanted(s)
+	}
 }
 
 // tellBrake is loud: a common cause wants a person.

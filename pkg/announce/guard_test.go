@@ -267,3 +267,68 @@ func (r *randomFaults) known(vip, service int) (known bool) {
 	}
 	return known
 }
+
+func TestHoldDown(t *testing.T) {
+	t.Parallel()
+	g := Guard{Withdrawals: 4, Per: time.Hour}.withDefaults()
+	left := func(minutes ...int) (all []time.Time) {
+		for _, m := range minutes {
+			all = append(all, start.Add(-time.Duration(m)*time.Minute))
+		}
+		return all
+	}
+	for _, tt := range []struct {
+		name string
+		left []time.Time
+		want time.Duration // after it came up
+	}{
+		{"never failed: settle", nil, 2 * time.Second},
+		{"once", left(1), 2 * time.Second},
+		{"twice", left(2, 1), 2 * time.Second},
+		{"three times: twice as long", left(3, 2, 1), 4 * time.Second},
+		{"four times", left(4, 3, 2, 1), 8 * time.Second},
+		{"more than the budget: an hour after the oldest of five", left(59, 4, 3, 2, 1), time.Minute},
+		{"what is older than an hour does not count", left(60, 4, 3, 2, 1), 8 * time.Second},
+	} {
+		if got := g.suppressed(2*time.Second, g.recent(tt.left, start), start).Sub(start); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		}
+	}
+	if got := g.holdDown(100); got != 10*time.Minute {
+		t.Errorf("grows to %s", got)
+	}
+}
+
+func TestBrake(t *testing.T) {
+	t.Parallel()
+	ago := func(seconds ...int) (all []time.Time) {
+		for _, s := range seconds {
+			all = append(all, start.Add(-time.Duration(s)*time.Second))
+		}
+		return all
+	}
+	for _, tt := range []struct {
+		name     string
+		brake    Brake
+		on       bool
+		sick     []time.Time
+		services int
+		want     bool
+	}{
+		{"nobody is sick", Brake{}, false, nil, 10, false},
+		{"half of ten at once", Brake{}, false, ago(0, 0, 0, 1, 9), 10, true},
+		{"fewer than half", Brake{}, false, ago(0, 0, 0, 1), 10, false},
+		{"one after the other", Brake{}, false, ago(0, 1, 2, 3, 10), 10, false},
+		{"holds while as many are sick", Brake{}, true, ago(100, 100, 100, 100, 100), 10, true},
+		{"until one is well", Brake{}, true, ago(100, 100, 100, 100), 10, false},
+		{"both of two: not enough to tell", Brake{}, false, ago(0, 0), 2, false},
+		{"a number", Brake{Services: 2}, false, ago(0, 0), 2, true},
+		{"a share", Brake{Share: 0.9}, false, ago(0, 0, 0, 1, 9), 10, false},
+		{"a window", Brake{Window: time.Minute}, false, ago(0, 1, 2, 3, 59), 10, true},
+		{"off", Brake{Services: -1}, true, ago(0, 0, 0), 3, false},
+	} {
+		if got := tt.brake.withDefaults().holds(tt.on, start, tt.sick, tt.services); (got != "") != tt.want {
+			t.Errorf("%s: %q", tt.name, got)
+		}
+	}
+}

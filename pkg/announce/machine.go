@@ -18,6 +18,8 @@ type machine struct {
 	first    []int    // VIP of each service
 	memory   []Memory // of each VIP
 	touched  []int    // VIPs that look different now; whoever shows them empties it
+	levels   bool     // a VIP is to be announced otherwise than before; whoever announces resets it
+	carriers bool     // a VIP is to be bridged otherwise than before; whoever bridges resets it
 	braked   string   // why nothing may be withdrawn; empty: it may
 }
 
@@ -50,7 +52,7 @@ func (m *machine) resume(found []Bridging, now time.Time) (any bool) {
 	for i, v := range m.vips {
 		if targets := on[v.Address]; len(targets) > 0 {
 			m.memory[i] = m.memory[i].carriedBy(targets, now)
-			any = true
+			m.carriers, any = true, true
 		}
 	}
 	return any
@@ -87,6 +89,9 @@ type move struct {
 func (m *machine) step(v view) (moves []move, again time.Time) {
 	m.braked = m.guards.Brake.holds(m.braked != "", v.now, m.sick(v), len(m.services))
 	for i := range m.vips {
+		if m.calm(v, i) {
+			continue
+		}
 		s, was := &m.services[m.vips[i].service], &m.memory[i]
 		next, d, look := Decide(m.times, *s, *was, m.input(v, i))
 		if was.moved(next) {
@@ -95,26 +100,36 @@ func (m *machine) step(v view) (moves []move, again time.Time) {
 		if !was.shown(next) {
 			m.touched = append(m.touched, i)
 		}
+		m.levels = m.levels || was.State.level() != next.State.level()
+		m.carriers = m.carriers || !slices.Equal(was.Targets, next.Targets)
 		m.memory[i] = next
 		again = earliest(again, look)
 	}
 	return moves, again
 }
 
+// calm tells whether Decide would change nothing: so most VIPs are, most of the time.
+func (m *machine) calm(v view, i int) bool {
+	of := m.vips[i].service
+	return m.memory[i].State == Up && v.health[of].State == health.Up && !v.health[of].Degraded && v.drain[of] == "" && !v.stop && !v.isolated(i)
+}
+
 // sick returns since when the sick services are, those included that fall now.
 func (m *machine) sick(v view) (since []time.Time) {
-	fell := make(map[int]time.Time)
+	last := -1 // the service that was counted last: its VIPs stand together
 	for i := range m.vips {
-		at, of := m.memory[i].Sick, m.vips[i].service
-		if at.IsZero() && m.memory[i].State.served() && v.health[of].State == health.Down {
+		was, of := &m.memory[i], m.vips[i].service
+		at := was.Sick
+		if at.IsZero() && v.health[of].State == health.Down && was.State.served() {
 			at = v.now
 		}
-		if !at.IsZero() {
-			fell[of] = earliest(fell[of], at)
+		switch {
+		case at.IsZero():
+		case of == last:
+			since[len(since)-1] = earliest(since[len(since)-1], at)
+		default:
+			since, last = append(since, at), of
 		}
-	}
-	for _, at := range fell {
-		since = append(since, at)
 	}
 	return since
 }

@@ -1,6 +1,7 @@
 package announce
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -83,20 +84,43 @@ func (m *metrics) enter(service string, in State) {
 	}
 }
 
-// wanted shows the way from one set to the next: both may be large, what lies between them is small.
+// wanted shows the way from one sorted set to the next: both may be large, what lies between them is small.
 func (m *metrics) wanted(before, after []bgp.Advertisement) {
-	for _, ad := range before {
-		if !has(after, ad.Prefix) {
-			m.announced.WithLabelValues(ad.Prefix.String()).Set(0)
-			m.worse.WithLabelValues(ad.Prefix.String()).Set(0)
+	for len(before) > 0 || len(after) > 0 {
+		switch order := first(before, after); {
+		case order < 0:
+			m.announce(before[0].Prefix, Withdraw)
+			before = before[1:]
+		case order > 0:
+			m.announce(after[0].Prefix, placed(after[:1], after[0].Prefix))
+			after = after[1:]
+		default:
+			if before[0] != after[0] {
+				m.announce(after[0].Prefix, placed(after[:1], after[0].Prefix))
+			}
+			before, after = before[1:], after[1:]
 		}
 	}
-	for _, ad := range after {
-		if was, ok := find(before, ad.Prefix); !ok || was != ad {
-			m.announced.WithLabelValues(ad.Prefix.String()).Set(1)
-			m.worse.WithLabelValues(ad.Prefix.String()).Set(boolean(placed(after, ad.Prefix) == Deprefer))
-		}
+}
+
+// first compares the first prefixes of two sorted sets; none comes last.
+func first(a, b []bgp.Advertisement) int {
+	switch {
+	case len(b) == 0:
+		return -1
+	case len(a) == 0:
+		return 1
+	case a[0].Prefix == b[0].Prefix:
+		return 0
+	default:
+		return a[0].Prefix.Compare(b[0].Prefix)
 	}
+}
+
+// announce shows where an action leads.
+func (m *metrics) announce(p netip.Prefix, to Action) {
+	m.announced.WithLabelValues(p.String()).Set(boolean(to != Withdraw))
+	m.worse.WithLabelValues(p.String()).Set(boolean(to == Deprefer))
 }
 
 func (m *metrics) decided(o outcome) {

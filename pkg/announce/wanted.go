@@ -137,11 +137,6 @@ func placed(sorted []bgp.Advertisement, p netip.Prefix) Action {
 	}
 }
 
-func has(sorted []bgp.Advertisement, p netip.Prefix) bool {
-	_, ok := find(sorted, p)
-	return ok
-}
-
 func find(sorted []bgp.Advertisement, p netip.Prefix) (bgp.Advertisement, bool) {
 	i, ok := slices.BinarySearchFunc(sorted, p, func(a bgp.Advertisement, p netip.Prefix) int { return a.Prefix.Compare(p) })
 	if !ok {
