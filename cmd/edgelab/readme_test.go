@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/anyedge/anyedge/internal/config"
+	"github.com/anyedge/anyedge/pkg/lab"
 )
 
 const repo = "../.."
@@ -81,26 +83,42 @@ func TestLabConfigs(t *testing.T) {
 		}
 		for _, n := range topology.Nodes {
 			for _, b := range n.Binds {
-				if err := takes(n.Cmd[0], filepath.Join(filepath.Dir(file), b.Source)); err != nil {
-					t.Errorf("node %s: %v", n.Name, err)
+				if err := takes(n, b, filepath.Join(filepath.Dir(file), b.Source)); err != nil {
+					t.Errorf("node %s: %s: %v", n.Name, b.Source, err)
 				}
 			}
 		}
 	}
 }
 
-func takes(program, file string) error {
-	switch program {
-	case "edgelab":
+// takes asks the program whose file it is. Programs of other makers are asked where they are installed.
+func takes(n lab.Node, b lab.Bind, file string) error {
+	switch {
+	case b.Target == "/etc/frr/frr.conf":
+		return accepts("vtysh", "--dryrun", "--inputfile", file)
+	case b.Target == "/etc/bird/bird.conf":
+		return accepts("bird", "-p", "-c", file)
+	case b.Target == "/etc/exabgp/exabgp.conf":
+		return accepts("exabgp", "--validate", file)
+	case b.Target == "/etc/frr/daemons" || n.Image == lab.ExaBGP:
+		return nil // taken as it is
+	case n.Cmd[0] == "edgelab":
 		_, err := readSetup(file)
 		return err
-	case "edgeagent", "edgedns":
-		out, err := exec.Command(filepath.Join(bin, program), "--config", file, "--check-config").CombinedOutput()
-		if err != nil {
-			return fmt.Errorf("%w: %s", err, out)
-		}
-		return nil
+	case n.Cmd[0] == "edgeagent" || n.Cmd[0] == "edgedns":
+		return accepts(filepath.Join(bin, n.Cmd[0]), "--config", file, "--check-config")
 	default:
-		return fmt.Errorf("%s: no test knows this program's files", program)
+		return fmt.Errorf("%s: no test knows this program's files", n.Cmd[0])
 	}
+}
+
+func accepts(program string, args ...string) error {
+	out, err := exec.Command(program, args...).CombinedOutput()
+	if errors.Is(err, exec.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w: %s", program, err, out)
+	}
+	return nil
 }

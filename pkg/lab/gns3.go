@@ -15,7 +15,7 @@ import (
 )
 
 // GNS3 returns the topology as a project of GNS3 2.2: the contents of its files by their slash-separated names. The same
-// topology gives the same bytes. A node with a network of its own becomes a docker node of image anyedge; the programs that
+// topology gives the same bytes. A node with a network of its own becomes a docker node of its image; the programs that
 // share its network are started by its `edgelab node` or `edgelab router`, since GNS3 knows no shared networks; its
 // binds are shipped as the files of its persistent directories. What GNS3 cannot hold is refused.
 func (t Topology) GNS3() (map[string][]byte, error) {
@@ -297,7 +297,10 @@ const gns3MaxDelay = 32767
 func (t Topology) gns3Readme() []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s: made by `edgelab render gns3 %[1]s`. Change the containerlab file, not this project, and render again.\n\n", t.Name)
-	b.WriteString("Needs a docker image anyedge on the compute host (deploy/docker/build). See topology/gns3/README.md.\n\n")
+	fmt.Fprintf(&b, "Needs on the compute host: docker image %s (deploy/docker/build). See topology/gns3/README.md.\n\n", strings.Join(t.gns3Images(), ", "))
+	if slices.ContainsFunc(t.Links, func(l Link) bool { return l.MTU != 0 }) {
+		b.WriteString("GNS3 knows no MTU of links: all carry 1500 bytes, also those that carry more in the containerlab file.\n\n")
+	}
 	for _, host := range t.hosts() {
 		fmt.Fprintf(&b, "%s\n", host.Name)
 		for _, n := range append([]Node{host}, t.companions(host.Name)...) {
@@ -305,6 +308,17 @@ func (t Topology) gns3Readme() []byte {
 		}
 	}
 	return b.Bytes()
+}
+
+// gns3Images returns the images of the docker nodes, each once.
+func (t Topology) gns3Images() []string {
+	var names []string
+	for _, host := range t.hosts() {
+		if name := host.Image.String(); !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 type gns3Place struct{ x, y int }
