@@ -78,6 +78,7 @@ type Problem struct {
 type Bridge struct {
 	log    *slog.Logger
 	cfg    Config
+	vips   map[netip.Prefix]bool // cfg.VIPs
 	kernel *kernel
 	filter *filter
 	ready  chan struct{}
@@ -120,8 +121,12 @@ func New(log *slog.Logger, cfg Config) (*Bridge, error) {
 		k.close()
 		return nil, err
 	}
+	vips := make(map[netip.Prefix]bool)
+	for _, vip := range cfg.VIPs {
+		vips[vip] = true
+	}
 	return &Bridge{
-		log: log, cfg: cfg, kernel: k, filter: f,
+		log: log, cfg: cfg, vips: vips, kernel: k, filter: f,
 		ready: make(chan struct{}), changed: make(chan struct{}, 1), switched: make(chan struct{}, 1),
 		on: make(map[netip.Prefix][]Target), tally: newTally(cfg.VIPs),
 	}, nil

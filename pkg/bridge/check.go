@@ -22,6 +22,7 @@ type facts struct {
 	rpFilter     int  // net.ipv4.conf.all.rp_filter
 	tunnelFilter int  // net.ipv4.conf.anyedge0.rp_filter
 	looseTCP     bool // net.netfilter.nf_conntrack_tcp_loose
+	earlyDemux   bool // net.ipv4.tcp_early_demux, of both families
 	source       netip.Addr
 	sourceState  string // what is wrong with the source: "" nothing
 	underlay     int    // smallest MTU of the uplinks and of the ways to the peers
@@ -69,6 +70,9 @@ func judge(cfg Config, mode Mode, f facts) []finding {
 		}
 	}
 	judgeUplinks(cfg, mode, f, add)
+	if f.earlyDemux {
+		add(false, 0, "early_demux", "the kernel looks for the sockets of TCP connections before it routes: those that a hung service still holds are not bridged, and hear silence until routing has moved", "sysctl -w net.ipv4.tcp_early_demux=0, if a service here speaks TCP")
+	}
 	judgeAddresses(f, add)
 	judgeMTU(cfg, mode, f, add)
 	judgeFirewall(mode, f.firewall, f.looseTCP, add)

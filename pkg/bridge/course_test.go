@@ -299,6 +299,32 @@ func TestReset(t *testing.T) {
 	})
 }
 
+// A service that hangs still holds its connections. Where the kernel does not look for their sockets before it routes
+// (tcp_early_demux), they are reset as well.
+func TestResetOfHungService(t *testing.T) {
+	both(t, func(t *testing.T, mode Mode) {
+		w := newWorld(t, 1600)
+		a := startBridge(t, w.hosts["a"], w.config("a", mode))
+		startBridge(t, w.hosts["b"], w.config("b", mode))
+		for _, vip := range []string{vip6, vip4} {
+			var l net.Listener
+			w.hosts["a"].do(t, func() (err error) { l, err = net.Listen("tcp", net.JoinHostPort(vip, fmt.Sprint(port))); return err })
+			defer l.Close()
+			var conn net.Conn
+			w.client.do(t, func() (err error) { conn, err = net.Dial("tcp", l.Addr().String()); return err })
+			defer conn.Close()
+			a.set(to(vip, Target{"b", 1}))
+			_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+			if _, err := conn.Write([]byte("?")); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := conn.Read(make([]byte, 1)); !isErrno(err, syscall.ECONNRESET) {
+				t.Errorf("%s: the client reads %v, want a reset", vip, err)
+			}
+		}
+	})
+}
+
 // deadConnection returns a client's TCP connection to host a, where nothing is left of it: no socket, and no farewell,
 // as after a crash whose farewell was lost.
 func (w *world) deadConnection(t *testing.T, vip string) net.Conn {

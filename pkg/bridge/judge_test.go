@@ -31,6 +31,7 @@ func TestJudge(t *testing.T) {
 		{"all is well", func(*Config, *facts) {}, SRv6, nil},
 		{"the only uplink is not there", func(_ *Config, f *facts) { f.uplinks = []uplink{{name: "e0"}} }, VXLAN, []string{"uplink fatal create it"}},
 		{"one of two uplinks is not there", func(_ *Config, f *facts) { f.uplinks = append(f.uplinks, uplink{name: "e1"}) }, VXLAN, []string{"uplink create it"}},
+		{"connections are looked for before routing", func(_ *Config, f *facts) { f.earlyDemux = true }, VXLAN, []string{"early_demux net.ipv4.tcp_early_demux=0"}},
 		{"uplink down", func(_ *Config, f *facts) { f.uplinks[0].up = false }, VXLAN, []string{"uplink ip link set e0 up"}},
 		{"no IPv6 forwarding", func(_ *Config, f *facts) { f.forwarding6 = false }, VXLAN, []string{"forwarding fatal sysctl -w net.ipv6.conf.all.forwarding=1"}},
 		{"no IPv6 forwarding but on the uplink", func(_ *Config, f *facts) { f.forwarding6, f.uplinks[0].forwarding6 = false, true }, VXLAN, nil},

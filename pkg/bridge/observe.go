@@ -24,6 +24,8 @@ func (k *kernel) observe(cfg Config) facts {
 	f.tunnelFilter, _ = sysctl("ipv4", "conf", device, "rp_filter")
 	loose, known := sysctl("netfilter", "nf_conntrack_tcp_loose")
 	f.looseTCP = loose != 0 || !known
+	early, _ := sysctl("ipv4", "tcp_early_demux")
+	f.earlyDemux = early != 0
 	for _, name := range cfg.Uplinks {
 		u := k.uplink(name)
 		f.uplinks = append(f.uplinks, u)

@@ -15,7 +15,8 @@ const (
 	countInterval = 100 * time.Millisecond // while something is bridged
 	keepInterval  = time.Second
 	checkInterval = 10 * time.Second
-	countShare    = 20 // counting takes at most this part of the time, however many VIPs are bridged
+	countShare    = 20  // counting takes at most this part of the time, however many VIPs there are
+	countAtOnce   = 500 // VIPs whose counters are read within Set
 )
 
 // Run prepares rules, tables, decapsulation and filter, keeps them as they should be, and counts. When ctx is done it
@@ -39,31 +40,43 @@ func (b *Bridge) Run(ctx context.Context) error {
 }
 
 func (b *Bridge) loop(ctx context.Context) {
-	kept, checked := time.Now(), time.Now()
-	for wait := keepInterval; ; {
+	var (
+		sent     = time.Now()
+		received = sent.Add(keepInterval)
+		keep     = sent.Add(keepInterval)
+		check    = sent.Add(checkInterval)
+	)
+	for {
+		next := keep
+		if b.bridging() && sent.Before(next) {
+			next = sent
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-b.switched:
-		case <-time.After(wait):
+			continue
+		case <-time.After(time.Until(next)):
 		}
-		start := time.Now()
-		if start.Sub(checked) >= checkInterval {
-			checked = start
-			b.check()
-		}
-		if start.Sub(kept) >= keepInterval {
-			kept = start
-			b.keep()
-			b.countReceived()
-		}
-		wait = keepInterval
-		if b.bridging() {
-			start = time.Now()
-			b.countSent()
-			wait = max(countInterval, countShare*time.Since(start))
-		}
+		due(&sent, countInterval, func() {
+			if b.bridging() {
+				b.countSent()
+			}
+		})
+		due(&keep, keepInterval, b.keep)
+		due(&received, keepInterval, b.countReceived)
+		due(&check, checkInterval, b.check)
 	}
+}
+
+// due calls f if its time has come, and sets the next: after the interval, or later if f takes long.
+func due(at *time.Time, interval time.Duration, f func()) {
+	start := time.Now()
+	if start.Before(*at) {
+		return
+	}
+	f()
+	*at = start.Add(max(interval, countShare*time.Since(start)))
 }
 
 func (b *Bridge) bridging() bool {
@@ -125,7 +138,7 @@ func (b *Bridge) find(p plan) error {
 		}
 		for _, r := range list {
 			w := wantedBy(r, peers)
-			if len(w.Targets) == 0 || !slices.Contains(b.cfg.VIPs, w.VIP) {
+			if len(w.Targets) == 0 || !b.vips[w.VIP] {
 				b.log.Warn("an earlier process left a bridge that the configuration does not know: removed", "vip", w.VIP)
 				if err := b.unroute(w.VIP); err != nil {
 					return err

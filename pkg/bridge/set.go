@@ -52,8 +52,10 @@ func (b *Bridge) admit(wanted []Wanted) ([]Wanted, error) {
 			errs = append(errs, vipError{w.VIP, fmt.Errorf("bridge: %v: %w", w.VIP, err)})
 			continue
 		}
-		w.Targets = slices.Clone(w.Targets)
-		slices.SortFunc(w.Targets, byPeer)
+		if !slices.IsSortedFunc(w.Targets, byPeer) {
+			w.Targets = slices.Clone(w.Targets)
+			slices.SortFunc(w.Targets, byPeer)
+		}
 		admitted = append(admitted, w)
 	}
 	return admitted, errors.Join(errs...)
@@ -69,7 +71,7 @@ func (b *Bridge) admissible(w Wanted) error {
 		return fmt.Errorf("this host is not prepared: %w", b.failure)
 	case b.plan == nil:
 		return errors.New("this host is not prepared yet")
-	case !slices.Contains(b.cfg.VIPs, w.VIP):
+	case !b.vips[w.VIP]:
 		return errors.New("is none of the configured VIPs")
 	case len(w.Targets) == 0:
 		return errors.New("has no target")
@@ -144,12 +146,15 @@ func (b *Bridge) unroute(vip netip.Prefix) error {
 	return nil
 }
 
-// tellFilter has the filter count and cap what is bridged now. What was counted for the others is read for the last time.
+// tellFilter has the filter count and cap what is bridged now. What was counted for the others is read for the last time,
+// unless that took longer than it is worth: what is lost then is at most the time between two readings.
 func (b *Bridge) tellFilter(on, off []netip.Addr) error {
 	b.noteSwitched(on, nil)
 	err := b.filter.switched(on, nil)
 	if len(off) > 0 {
-		b.countSent()
+		if len(b.on) < countAtOnce {
+			b.countSent()
+		}
 		b.noteSwitched(nil, off)
 		err = errors.Join(err, b.filter.switched(nil, off))
 	}

@@ -170,6 +170,7 @@ func (w *world) addHost(t *testing.T, name string, n int) {
 		addr add %[3]s/32 dev lo`, n, vip6, vip4))
 	host.sysctl(t, "net/ipv6/conf/all/forwarding", "1")
 	host.sysctl(t, "net/ipv4/ip_forward", "1")
+	host.sysctl(t, "net/ipv4/tcp_early_demux", "0")
 }
 
 // route has the router send the VIPs to that host.
