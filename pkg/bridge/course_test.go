@@ -3,6 +3,7 @@ package bridge
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"syscall"
 	"testing"
@@ -472,6 +473,57 @@ func TestMark(t *testing.T) {
 			t.Errorf("mark of an unknown peer: %#x", got)
 		}
 	})
+}
+
+// Underneath may be IPv4, and the source may be left to the kernel.
+func TestIPv4Underneath(t *testing.T) {
+	w := newWorld(t, 1500)
+	config := func(host string) Config {
+		cfg := w.config(host, Auto)
+		cfg.SID, cfg.SID4, cfg.Source = netip.Addr{}, netip.Addr{}, netip.Addr{}
+		for i, p := range cfg.Peers {
+			cfg.Peers[i] = Peer{Name: p.Name, Source: addr(fmt.Sprintf("10.0.%d.2", number(p.Name)))}
+		}
+		return cfg
+	}
+	before := dump(t, w.hosts["a"])
+	a := startBridge(t, w.hosts["a"], config("a"))
+	startBridge(t, w.hosts["b"], config("b"))
+	if a.first.Mode != "vxlan" || len(a.first.Problems) > 0 {
+		t.Errorf("mode %s, problems %+v", a.first.Mode, a.first.Problems)
+	}
+	if link := w.hosts["a"].run(t, "ip", "-d", "link", "show", device); !strings.Contains(link, "local 10.0.1.2") || !strings.Contains(link, "mtu 1450") {
+		t.Errorf("not from 10.0.1.2 with MTU 1450:\n%s", link)
+	}
+	for _, vip := range []string{vip6, vip4} {
+		w.serve(t, "b", vip)
+		a.set(to(vip, Target{"b", 1}))
+		wantAnswer(t, w.client, vip, "b")
+		var probe net.Conn
+		w.hosts["a"].do(t, func() (err error) {
+			d := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
+				return raw.Control(func(fd uintptr) {
+					if err := unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK, int(a.first.Marks["b"])); err != nil {
+						t.Error(err)
+					}
+				})
+			}}
+			probe, err = d.Dial("udp", net.JoinHostPort(vip, fmt.Sprint(port)))
+			return err
+		})
+		sent := w.crossed(t)
+		if _, err := probe.Write([]byte("?")); err != nil {
+			t.Errorf("%s: probe: %v", vip, err)
+		}
+		_ = probe.Close()
+		if w.crossed(t) == sent {
+			t.Errorf("%s: a probe did not leave the host", vip)
+		}
+	}
+	a.stop()
+	if d := cmp.Diff(before, dump(t, w.hosts["a"])); d != "" {
+		t.Errorf("after exit (-before +after):\n%s", d)
+	}
 }
 
 // kube-proxy and the like rewrite destinations ahead of routing: bridged packets pass unseen by them.
