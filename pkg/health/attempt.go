@@ -28,8 +28,8 @@ func (m *Monitor) loop(ctx context.Context, c *check, first time.Duration, s sch
 func (m *Monitor) next(c *check, s schedule, started time.Time) time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	// A look at the socket table is cheap, and a socket that comes back has no event: look often while there is none.
-	if c.counter.changing() || c.Listener != nil && c.counter.state == Down {
+	// A look is cheap, and a socket or a process that comes back has no event: look often while there is none.
+	if c.counter.changing() || c.watches() && c.counter.state == Down {
 		return s.soon(started)
 	}
 	return s.settled(time.Now())

@@ -83,11 +83,14 @@ func withDefaults(c Check) Check {
 		c.FastInterval = c.Interval
 	}
 	c.Rise, c.Fall = max(c.Rise, 1), max(c.Fall, 1)
-	if c.Listener != nil {
+	if c.watches() {
 		c.Rise, c.Fall = 1, 1
 	}
 	return c
 }
+
+// watches tells that the kernel tells of it, so that attempts only look whether anything was missed.
+func (c Check) watches() bool { return c.Listener != nil || c.Process != nil }
 
 func (s *service) checkStatus() []CheckStatus {
 	all := make([]CheckStatus, len(s.checks))
@@ -110,7 +113,7 @@ func (s *service) reason() string {
 
 func (s *service) kickActive() {
 	for _, c := range s.checks {
-		if c.Listener == nil && !c.Remote {
+		if !c.watches() && !c.Remote {
 			c.run()
 		}
 	}
@@ -130,8 +133,8 @@ func (c *check) take(err error, at time.Time) {
 	c.counter.observe(err == nil)
 	if c.counter.state != was {
 		c.since = at
-	} else if c.Listener != nil && was == Down {
-		return // how the socket went says more than that it is still not there
+	} else if c.watches() && was == Down {
+		return // how it went says more than that it is still not there
 	}
 	c.reason = c.explain(err)
 }
@@ -154,7 +157,7 @@ func (c *check) explain(err error) string {
 // forget starts c anew: unknown, the attempt under way does not count, the next one runs at once.
 func (c *check) forget(at time.Time) {
 	c.counter.reset()
-	c.reason, c.since = "starts anew: the socket is gone", at
+	c.reason, c.since = "starts anew: what it asks was gone", at
 	c.restart()
 	c.run()
 }

@@ -66,26 +66,46 @@ type DNS struct {
 // Listener watches the kernel's table of bound sockets. It is up while a socket is bound to Port (TCP: listening, UDP:
 // unconnected) on Address or on the wildcard; the kernel's socket-destroy event tells at once that the last one is gone.
 type Listener struct {
-	Network string     // "tcp" or "udp"
-	Address netip.Addr // zero: any
-	Port    uint16
+	Network   string     // "tcp" or "udp"
+	Address   netip.Addr // zero: any
+	Port      uint16
+	Namespace Namespace // zero: that of this process
 }
 
-// A Check is one Checker on a schedule, or one watch of a Listener. Exactly one of Checker and Listener is set.
+// Namespace names a network namespace; at most one field is set. One that is not there yet, or is replaced by another, is
+// entered when it is there. To enter needs CAP_SYS_ADMIN, and to find that of another user's process CAP_SYS_PTRACE.
+type Namespace struct {
+	Path    string // such as /run/netns/dns
+	PID     int    // that of a process
+	PIDFile string // that of the process whose number is in this file, which is read at every look
+}
+
+// Process watches a program: up while it lives. Exactly one field is set. Its end is an event, like that of a socket, and
+// no state of the program is too bad to be told: one that dumps core is down from the beginning of that, and one that has a
+// gigabyte of memory to give back before its sockets are closed is down before it begins, where the kernel tells of deaths
+// (see Monitor.Run), else at the next look.
+type Process struct {
+	PIDFile string // the process whose number is in this file, which is read at every look
+	Cgroup  string // a directory of cgroup v2: up while a process is in it or below
+	Unit    string // a systemd unit, such as edgedns.service: up while a process is in its cgroup
+}
+
+// A Check is one Checker on a schedule, or one watch of a Listener or a Process. Exactly one of the three is set.
 //
 // An attempt that fails while the state is Unknown makes it Down at once: what is found broken at the start is not
-// announced. What the kernel says of a Listener is a fact, not a sample: Rise and Fall do not count for it.
+// announced. What the kernel says of a Listener or a Process is a fact, not a sample: Rise and Fall do not count for it.
 type Check struct {
 	Name         string
 	Checker      Checker
 	Listener     *Listener
+	Process      *Process
 	Interval     time.Duration // between attempts while the state is settled; zero: 1 s
 	Timeout      time.Duration // of one attempt; zero: 500 ms
 	FastInterval time.Duration // between attempts while the state is changing; zero: Interval
 	Rise, Fall   int           // consecutive attempts that change the state; zero: 1
 
 	// Remote marks what the service depends on and other sites do as well: its failure may degrade the service, never
-	// make it Down, for then all sites would withdraw together. Not for a Listener.
+	// make it Down, for then all sites would withdraw together. Not for a Listener or a Process.
 	Remote bool
 }
 

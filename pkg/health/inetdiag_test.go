@@ -108,8 +108,8 @@ func TestParseSocket(t *testing.T) {
 }
 
 func TestReadDump(t *testing.T) {
-	l := Listener{"udp", netip.MustParseAddr("127.0.0.1"), 53}
-	absent := Listener{"udp", netip.MustParseAddr("127.0.0.3"), 53}
+	l := Listener{Network: "udp", Address: netip.MustParseAddr("127.0.0.1"), Port: 53}
+	absent := Listener{Network: "udp", Address: netip.MustParseAddr("127.0.0.3"), Port: 53}
 	for _, test := range []struct {
 		name, message string
 		listener      Listener
@@ -169,7 +169,7 @@ func FuzzNetlink(f *testing.F) {
 	for _, s := range []string{dumpedTCP, dumpedUDP, dumpDone, dumpNoHandler, destroyedUDP, destroyedUDP4, dumpedUDP + dumpDone} {
 		f.Add(seed(f, s))
 	}
-	l := Listener{"udp", netip.MustParseAddr("127.0.0.1"), 53}
+	l := Listener{Network: "udp", Address: netip.MustParseAddr("127.0.0.1"), Port: 53}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		readEvents(b, time.Time{}, func(e socketEvent) {
 			if !e.lost && e.network == "" {
@@ -211,7 +211,7 @@ func TestServedBy(t *testing.T) {
 		{"127.0.0.1", sock("::1", false), false},
 		{"127.0.0.1", socket{state: 1, addr: netip.MustParseAddr("127.0.0.1"), port: 53}, false},
 	} {
-		l := Listener{"udp", netip.MustParseAddr(test.address), 53}
+		l := Listener{Network: "udp", Address: netip.MustParseAddr(test.address), Port: 53}
 		if got := l.servedBy(test.socket); got != test.want {
 			t.Errorf("%s served by %+v: %v", test.address, test.socket, got)
 		}

@@ -3,7 +3,7 @@ package health
 import "reflect"
 
 // Inherit takes over from old what it knows of the checks that m has too: those that look at the same thing in the same
-// way, under the same name, in a service of the same name, however often. Checks of listeners are left out: they tell at
+// way, under the same name, in a service of the same name, however often. Checks that watch are left out: they tell at
 // once. It may be called once, before Run, and after old's Run has returned.
 func (m *Monitor) Inherit(old *Monitor) {
 	old.mu.Lock()
@@ -30,7 +30,7 @@ func (s *service) inherit(old *service) {
 		known[c.Name] = c
 	}
 	for _, c := range s.checks {
-		if was := known[c.Name]; was != nil && c.Listener == nil && sameChecker(c.Checker, was.Checker) {
+		if was := known[c.Name]; was != nil && !c.watches() && sameChecker(c.Checker, was.Checker) {
 			c.counter.state, c.reason, c.since = was.counter.state, was.reason, was.since
 		}
 	}

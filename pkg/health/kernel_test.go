@@ -99,9 +99,9 @@ func TestKilledServerIsDown(t *testing.T) {
 	}{
 		{"udp6", "[::]:5300", Listener{Network: "udp", Port: 5300}, "socket: last udp socket on port 5300 destroyed"},
 		{"udp4", "127.0.0.1:5300", Listener{Network: "udp", Port: 5300}, "socket: last udp socket on port 5300 destroyed"},
-		{"udp", "[::]:5300", Listener{"udp", netip.MustParseAddr("127.0.0.1"), 5300},
+		{"udp", "[::]:5300", Listener{Network: "udp", Address: netip.MustParseAddr("127.0.0.1"), Port: 5300},
 			"socket: last udp socket on 127.0.0.1:5300 destroyed"},
-		{"tcp", "[::1]:5300", Listener{"tcp", netip.MustParseAddr("::1"), 5300},
+		{"tcp", "[::1]:5300", Listener{Network: "tcp", Address: netip.MustParseAddr("::1"), Port: 5300},
 			"socket: last tcp socket on [::1]:5300 destroyed"},
 		{"tcp4", "0.0.0.0:5300", Listener{Network: "tcp", Port: 5300}, "socket: last tcp socket on port 5300 destroyed"},
 	} {
@@ -268,7 +268,7 @@ func TestManySocketsOfOneServer(t *testing.T) {
 func TestOverflowIsTold(t *testing.T) {
 	nettest.Need(t)
 	many, last := Listener{Network: "udp", Port: 5313}, Listener{Network: "udp", Port: 5314}
-	k, err := openKernel([]Listener{many})
+	k, err := openKernel(Namespace{}, []Listener{many})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -315,10 +315,10 @@ func shrinkQueue(t *testing.T, k kernel) {
 func TestBatchKeepsTheFirstOfEachPort(t *testing.T) {
 	var b batch
 	first, later := time.Unix(1, 0), time.Unix(2, 0)
-	for _, e := range []socketEvent{{"udp", 53, first, false}, {"tcp", 53, first, false}, {"udp", 53, later, false}, {lost: true, at: later}} {
+	for _, e := range []socketEvent{{network: "udp", port: 53, at: first}, {network: "tcp", port: 53, at: first}, {network: "udp", port: 53, at: later}, {lost: true, at: later}} {
 		b.add(e)
 	}
-	want := []socketEvent{{"udp", 53, first, false}, {"tcp", 53, first, false}, {lost: true, at: later}}
+	want := []socketEvent{{network: "udp", port: 53, at: first}, {network: "tcp", port: 53, at: first}, {lost: true, at: later}}
 	if !slices.Equal(b.events, want) {
 		t.Errorf("got %v, want %v", b.events, want)
 	}
@@ -409,7 +409,7 @@ func TestLongDump(t *testing.T) {
 	}
 	absent, last := netip.MustParseAddr("127.9.9.9"), netip.AddrFrom4([4]byte{127, 0, (n - 1) >> 8, (n - 1) & 255}).Next()
 	for addr, want := range map[netip.Addr]bool{absent: false, last: true} {
-		if got, err := (sockDiag{}).bound(Listener{"udp", addr, 5310}); got != want || err != nil {
+		if got, err := (sockDiag{}).bound(Listener{Network: "udp", Address: addr, Port: 5310}); got != want || err != nil {
 			t.Errorf("bound %v: %v, %v; want %v", addr, got, err, want)
 		}
 	}
@@ -439,7 +439,7 @@ func TestManyPorts(t *testing.T) {
 
 func watchEvents(t *testing.T, events chan<- socketEvent, listeners ...Listener) {
 	t.Helper()
-	k, err := openKernel(listeners)
+	k, err := openKernel(Namespace{}, listeners)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,24 +9,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// boundCheck looks at the socket table: the slow, sure half of a listener's watch. It sees what comes back and what no
+// look is one look at the socket table: the slow, sure half of a listener's watch. It sees what comes back and what no
 // event tells, such as shutdown(2) of a listening socket.
-type boundCheck struct {
+type look struct {
 	kernel   kernel
 	listener Listener
 }
 
 // Check implements Checker.
-func (c boundCheck) Check(context.Context) error {
-	bound, err := c.kernel.bound(c.listener)
-	if err != nil {
+func (l look) Check(context.Context) error {
+	bound, err := l.kernel.bound(l.listener)
+	switch {
+	case errors.As(err, new(absentError)):
+		return err
+	case err != nil:
 		return unsureError{err}
+	case !bound:
+		return fmt.Errorf("no %s", l.listener.describe())
+	default:
+		return nil
 	}
-	if !bound {
-		return fmt.Errorf("no %s", c.listener.describe())
-	}
-	return nil
 }
+
+// absentError tells that what a socket or a process would be in is not there, so neither is it.
+type absentError struct{ error }
 
 // unsureError tells that an attempt found out nothing, good or bad.
 type unsureError struct{ err error }

@@ -11,7 +11,7 @@ type metrics struct {
 	checkState, serviceStates, serviceDegraded *prometheus.GaugeVec
 	duration                                   *prometheus.HistogramVec
 	attempts, transitions                      *prometheus.CounterVec
-	events, lost                               prometheus.Counter
+	events, lost, deaths                       prometheus.Counter
 }
 
 func newMetrics() *metrics {
@@ -40,6 +40,8 @@ func newMetrics() *metrics {
 			"Sockets on watched ports whose end the kernel told."))),
 		lost: prometheus.NewCounter(prometheus.CounterOpts(opts("socket_event_losses_total",
 			"Times that the kernel dropped socket events; each is followed by a look at the socket table."))),
+		deaths: prometheus.NewCounter(prometheus.CounterOpts(opts("process_deaths_total",
+			"Watched processes that the kernel told early to be dying; stays 0 where it does not tell."))),
 	}
 }
 
@@ -86,11 +88,18 @@ func (m checkMetrics) attempt(err error, took time.Duration) {
 }
 
 func (m *metrics) event(e socketEvent) {
-	if e.lost {
+	switch {
+	case e.lost:
 		m.lost.Inc()
-		return
+	case !e.entered:
+		m.events.Inc()
 	}
-	m.events.Inc()
+}
+
+func (m *metrics) death(e death) {
+	if !e.lost {
+		m.deaths.Inc()
+	}
 }
 
 func (m *metrics) transition(c *check) {
@@ -127,7 +136,7 @@ func gauge(s State) float64 {
 
 func (m *metrics) collectors() []prometheus.Collector {
 	return []prometheus.Collector{
-		m.checkState, m.serviceStates, m.serviceDegraded, m.duration, m.attempts, m.transitions, m.events, m.lost,
+		m.checkState, m.serviceStates, m.serviceDegraded, m.duration, m.attempts, m.transitions, m.events, m.lost, m.deaths,
 	}
 }
 

@@ -13,12 +13,13 @@ import (
 
 // Monitor runs the checks of a set of services and keeps the latest Status of each. It is a prometheus.Collector.
 type Monitor struct {
-	log       *slog.Logger
-	services  []*service
-	listeners []*check // those that watch a Listener
-	changed   chan struct{}
-	metrics   *metrics
-	open      func([]Listener) (kernel, error)
+	log      *slog.Logger
+	services []*service
+	changed  chan struct{}
+	metrics  *metrics
+	open     func(Namespace, []Listener) (kernel, error)
+
+	openDeaths func() (*deaths, error)
 
 	mu   sync.Mutex // guards what the services and their checks know, and news
 	news []func()   // what is to be logged once mu is free: a slow log must not hold up a failover
@@ -29,30 +30,28 @@ func NewMonitor(log *slog.Logger, services ...Service) *Monitor {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	m := &Monitor{log: log, changed: make(chan struct{}, 1), metrics: newMetrics(), open: openKernel}
+	m := &Monitor{log: log, changed: make(chan struct{}, 1), metrics: newMetrics(), open: openKernel, openDeaths: openDeaths}
 	now := time.Now()
 	for _, s := range services {
 		m.services = append(m.services, newService(s, now))
-	}
-	for _, c := range m.checks() {
-		if c.Listener != nil {
-			m.listeners = append(m.listeners, c)
-		}
 	}
 	m.metrics.init(m.services)
 	return m
 }
 
 // Run checks until ctx is done and then returns nil; it may be called once. It fails at once when a check is not valid or
-// the kernel cannot tell about the listeners that are to be watched; a check that fails later is a result, never an error.
+// the kernel cannot tell about the listeners of this network namespace that are to be watched; a check that fails later is
+// a result, never an error. That the kernel does not tell early of the deaths of processes is logged: it needs CAP_NET_ADMIN,
+// and that this process is in the machine's first PID and network namespaces.
 func (m *Monitor) Run(ctx context.Context) error {
 	if err := m.validate(); err != nil {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	if err := m.watch(ctx, g); err != nil {
+	if err := m.watchListeners(ctx, g); err != nil {
 		return err
 	}
+	m.watchProcesses(ctx, g)
 	m.warn()
 	start, shift := time.Now(), rand.Float64()
 	for i, c := range m.checks() {
@@ -89,19 +88,46 @@ func (m *Monitor) validate() error {
 
 func (c *check) invalid() string {
 	switch {
-	case (c.Checker == nil) == (c.Listener == nil):
-		return "exactly one of Checker and Listener must be set"
-	case c.Listener == nil:
-		return ""
-	case protocol(c.Listener.Network) == 0:
-		return fmt.Sprintf("network %q: must be tcp or udp", c.Listener.Network)
-	case c.Listener.Port == 0:
-		return "port 0: must be 1 to 65535"
-	case c.Remote:
-		return "a listener is on this host: it cannot be remote"
+	case count(c.Checker != nil, c.Listener != nil, c.Process != nil) != 1:
+		return "exactly one of Checker, Listener and Process must be set"
+	case c.watches() && c.Remote:
+		return "what is watched is on this host: it cannot be remote"
+	case c.Listener != nil:
+		return c.Listener.invalid()
+	case c.Process != nil:
+		return c.Process.invalid()
 	default:
 		return ""
 	}
+}
+
+func (l Listener) invalid() string {
+	switch {
+	case protocol(l.Network) == 0:
+		return fmt.Sprintf("network %q: must be tcp or udp", l.Network)
+	case l.Port == 0:
+		return "port 0: must be 1 to 65535"
+	case count(l.Namespace.Path != "", l.Namespace.PID != 0, l.Namespace.PIDFile != "") > 1:
+		return "namespace: at most one of Path, PID and PIDFile may be set"
+	default:
+		return ""
+	}
+}
+
+func (p Process) invalid() string {
+	if count(p.PIDFile != "", p.Cgroup != "", p.Unit != "") != 1 {
+		return "process: exactly one of PIDFile, Cgroup and Unit must be set"
+	}
+	return ""
+}
+
+func count(set ...bool) (n int) {
+	for _, s := range set {
+		if s {
+			n++
+		}
+	}
+	return n
 }
 
 func (m *Monitor) checks() []*check {
@@ -161,7 +187,7 @@ func (m *Monitor) record(c *check, err error, at time.Time) {
 	}
 	if after.State != before.State {
 		m.metrics.transition(c)
-		if c.Listener != nil {
+		if c.watches() {
 			m.follow(c)
 		}
 	}

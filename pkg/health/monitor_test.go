@@ -73,7 +73,7 @@ func bubbleKernel(t *testing.T, k *fakeKernel, f func(t *testing.T, m *Monitor),
 		m := NewMonitor(nil, services...)
 		if k != nil {
 			k.events = make(chan socketEvent)
-			m.open = func([]Listener) (kernel, error) { return k, nil }
+			m.open = func(Namespace, []Listener) (kernel, error) { return k, nil }
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
@@ -236,11 +236,11 @@ func TestFirstAttemptsAreSpread(t *testing.T) {
 
 func TestInvalidChecks(t *testing.T) {
 	for want, c := range map[string]Check{
-		"health: check dns/far: a listener is on this host: it cannot be remote":  {Name: "far", Remote: true, Listener: &Listener{Network: "udp", Port: 1}},
-		"health: check dns/none: exactly one of Checker and Listener must be set": {Name: "none"},
-		"health: check dns/both: exactly one of Checker and Listener must be set": {Name: "both", Checker: TCP{}, Listener: &Listener{Network: "tcp", Port: 1}},
-		`health: check dns/net: network "sctp": must be tcp or udp`:               {Name: "net", Listener: &Listener{Network: "sctp", Port: 1}},
-		"health: check dns/port: port 0: must be 1 to 65535":                      {Name: "port", Listener: &Listener{Network: "udp"}},
+		"health: check dns/far: what is watched is on this host: it cannot be remote":      {Name: "far", Remote: true, Listener: &Listener{Network: "udp", Port: 1}},
+		"health: check dns/none: exactly one of Checker, Listener and Process must be set": {Name: "none"},
+		"health: check dns/both: exactly one of Checker, Listener and Process must be set": {Name: "both", Checker: TCP{}, Listener: &Listener{Network: "tcp", Port: 1}},
+		`health: check dns/net: network "sctp": must be tcp or udp`:                        {Name: "net", Listener: &Listener{Network: "sctp", Port: 1}},
+		"health: check dns/port: port 0: must be 1 to 65535":                               {Name: "port", Listener: &Listener{Network: "udp"}},
 	} {
 		if err := NewMonitor(nil, Service{Name: "dns", Checks: []Check{c}}).Run(t.Context()); err == nil || err.Error() != want {
 			t.Errorf("Run: %v, want %s", err, want)
@@ -451,7 +451,7 @@ func TestEventsOfOtherPorts(t *testing.T) {
 
 func TestKernelThatCannotTell(t *testing.T) {
 	m := NewMonitor(nil, Service{Name: "dns", Checks: []Check{listening()}})
-	m.open = func([]Listener) (kernel, error) { return nil, errors.New("sock_diag: no such protocol") }
+	m.open = func(Namespace, []Listener) (kernel, error) { return nil, errors.New("sock_diag: no such protocol") }
 	if err := m.Run(t.Context()); err == nil || !strings.HasPrefix(err.Error(), "health: sock_diag:") {
 		t.Errorf("Run: %v", err)
 	}

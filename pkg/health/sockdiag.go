@@ -19,30 +19,41 @@ const dumpBuffer = 8 << 10
 // so this is far more than is ever needed.
 const eventBuffer = 1 << 20
 
-// sockDiag is the kernel's socket table and its news, read over NETLINK_SOCK_DIAG in the network namespace of the caller
-// of openKernel. No capability is needed.
-type sockDiag struct{ events *os.File }
+// sockDiag is the kernel's socket table of one network namespace, and its news, read over NETLINK_SOCK_DIAG. No capability
+// is needed, but to enter another namespace.
+type sockDiag struct {
+	in     netns
+	events *os.File
+}
 
-// openKernel joins the events of the watched ports and makes sure that the kernel can show their sockets.
+// openKernel opens the socket table of a namespace: of this process's own now, of another when it is there.
+func openKernel(where Namespace, listeners []Listener) (kernel, error) {
+	if where != (Namespace{}) {
+		return newElsewhere(where, listeners), nil
+	}
+	return openTable(netns{}, listeners)
+}
+
+// openTable joins the events of the watched ports and makes sure that the kernel can show their sockets.
 //
 // One netlink socket serves all listeners, with one filter for all ports: the kernel clones each event for every socket
 // that joined, so one socket for each listener would make every connection that ends on this host cost a clone and a
 // filter run for each of them.
-func openKernel(listeners []Listener) (kernel, error) {
+func openTable(in netns, listeners []Listener) (sockDiag, error) {
 	for _, l := range listeners {
-		if _, err := (sockDiag{}).bound(l); err != nil {
-			return nil, err
+		if _, err := (sockDiag{in: in}).bound(l); err != nil {
+			return sockDiag{}, err
 		}
 	}
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_SOCK_DIAG)
+	fd, err := in.socket(unix.SOCK_NONBLOCK, unix.NETLINK_SOCK_DIAG)
 	if err != nil {
-		return nil, fmt.Errorf("sock_diag: %w", err)
+		return sockDiag{}, fmt.Errorf("sock_diag: %w", err)
 	}
 	if err := join(fd, listeners); err != nil {
 		unix.Close(fd)
-		return nil, err
+		return sockDiag{}, err
 	}
-	return sockDiag{os.NewFile(uintptr(fd), "sock_diag")}, nil
+	return sockDiag{in: in, events: os.NewFile(uintptr(fd), "sock_diag")}, nil
 }
 
 func join(fd int, listeners []Listener) error {
@@ -79,8 +90,8 @@ func groups(listeners []Listener) uint32 {
 
 // bound asks with a netlink socket of its own: some 10 us more than with one that is kept, but nothing to share between
 // goroutines and no late answer to an earlier question.
-func (sockDiag) bound(l Listener) (bool, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
+func (k sockDiag) bound(l Listener) (bool, error) {
+	fd, err := k.in.socket(0, unix.NETLINK_SOCK_DIAG)
 	if err != nil {
 		return false, fmt.Errorf("sock_diag: sockets cannot be watched: modprobe udp_diag tcp_diag, or remove the listener checks: %w", err)
 	}
@@ -208,7 +219,7 @@ func (b *batch) receive(raw syscall.RawConn) error {
 
 func (b *batch) add(e socketEvent) {
 	for _, had := range b.events {
-		if had.network == e.network && had.port == e.port && had.lost == e.lost {
+		if had.network == e.network && had.port == e.port && had.all() == e.all() {
 			return
 		}
 	}
