@@ -27,8 +27,12 @@ func (b *Bridge) Set(ctx context.Context, wanted ...Wanted) error {
 	if ctx.Err() != nil {
 		return errors.Join(err, ctx.Err())
 	}
+	keep := admitted
+	if b.failure != nil { // something of ours could not be put back just now: what works is not made worse
+		keep = wanted
+	}
 	on, failed := b.switchOn(admitted)
-	off, failedOff := b.switchOff(admitted)
+	off, failedOff := b.switchOff(keep)
 	err = errors.Join(err, failed, failedOff)
 	if len(on)+len(off) == 0 {
 		return err
