@@ -154,37 +154,41 @@ func openDrains(cfg config.Agent, log *slog.Logger) (*announce.Drains, error) {
 	return announce.OpenDrains(log, cfg.API.Drains, services...)
 }
 
-// run starts the speaker, and once it takes orders the rest; it returns when all have ended.
+// run starts the speaker and the bridge, and once they take orders the rest; it returns when all have ended, the bridge
+// last: it carries packets until no router sends any.
 func (a *agent) run(ctx context.Context, hurry <-chan struct{}) error {
 	deciding, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	serving, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	var g errgroup.Group
+	bridging, unbridge := context.WithCancel(context.WithoutCancel(ctx))
+	defer unbridge()
+	var components, repair errgroup.Group
 	background := func(run func(context.Context) error) {
-		g.Go(func() error {
+		components.Go(func() error {
 			err := run(serving)
 			stop(err)
 			return err
 		})
 	}
+	repair.Go(func() error { return a.bridge.Run(bridging) })
 	if a.sessions != nil {
 		background(a.sessions.Run) // before the speaker: strict neighbors get no session before BFD is up
 	}
-	for _, run := range []func(context.Context) error{a.speaker.Run, a.bridge.Run, a.serveMetrics} {
-		background(run)
+	background(a.speaker.Run)
+	background(a.serveMetrics)
+	var err error
+	if a.prepared(deciding) {
+		for _, run := range a.components() {
+			background(run)
+		}
+		background(func(serving context.Context) error { return a.tellStopping(deciding, serving) })
+		err = a.control(deciding, hurry)
 	}
-	if !a.prepared(deciding) {
-		end()
-		return g.Wait()
-	}
-	for _, run := range a.components() {
-		background(run)
-	}
-	background(func(serving context.Context) error { return a.tellStopping(deciding, serving) })
-	err := a.control(deciding, hurry)
 	end()
-	return errors.Join(err, g.Wait())
+	err = errors.Join(err, components.Wait())
+	unbridge()
+	return errors.Join(err, repair.Wait())
 }
 
 // prepared waits until the speaker takes orders and the bridge has looked at the host; false: ctx is done before.
