@@ -475,6 +475,30 @@ func TestMark(t *testing.T) {
 	})
 }
 
+// Segments of the uplink's own network are found by neighbor discovery where they are addresses of the uplink; they
+// decapsulate all the same.
+func TestSegmentsOnUplink(t *testing.T) {
+	w := newWorld(t, 1600)
+	b := w.config("b", SRv6)
+	b.SID, b.SID4 = addr("2001:db8:2::d6"), addr("2001:db8:2::d4")
+	w.hosts["b"].batch(t, `
+		addr add 2001:db8:2::d6/128 dev e0 nodad
+		addr add 2001:db8:2::d4/128 dev e0 nodad`)
+	cfg := w.config("a", SRv6)
+	for i, p := range cfg.Peers {
+		if p.Name == "b" {
+			cfg.Peers[i].SID, cfg.Peers[i].SID4 = b.SID, b.SID4
+		}
+	}
+	a := startBridge(t, w.hosts["a"], cfg)
+	startBridge(t, w.hosts["b"], b)
+	for _, vip := range []string{vip6, vip4} {
+		w.serve(t, "b", vip)
+		a.set(to(vip, Target{"b", 1}))
+		wantAnswer(t, w.client, vip, "b")
+	}
+}
+
 // Underneath may be IPv4, and the source may be left to the kernel.
 func TestIPv4Underneath(t *testing.T) {
 	w := newWorld(t, 1500)
