@@ -135,6 +135,10 @@ func (e Experiment) once(ctx context.Context, l *Lab, p parts, watch *routeWatch
 	if e.Fault.DNS {
 		task.name = p.name
 	}
+	earlier, err := l.dropped()
+	if err != nil {
+		return Measured{}, err
+	}
 	prober, err := probing(ctx, l, task)
 	if err != nil {
 		return Measured{}, err
@@ -166,7 +170,11 @@ func (e Experiment) once(ctx context.Context, l *Lab, p parts, watch *routeWatch
 	if s.journals, err = l.journals(p.agents()); err != nil {
 		return Measured{}, err
 	}
-	f.spells = prober.answers(f.at)
+	now, err := l.dropped()
+	if err != nil {
+		return Measured{}, err
+	}
+	s.drops, f.spells = now.since(earlier), prober.answers(f.at)
 	m, err := f.measure(p, s)
 	if err != nil {
 		return m, err

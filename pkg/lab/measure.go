@@ -34,6 +34,7 @@ type saw struct {
 	journals map[string][]entry // by agent
 	changes  []routeChange      // of routes to the measured address, by time
 	tcp      *TCP               // nil: not tried
+	drops    drops
 }
 
 // measure turns what prober, journals and routers saw into figures.
@@ -46,7 +47,7 @@ func (f failure) measure(p parts, s saw) (Measured, error) {
 	m := Measured{
 		Fault: f.fault.Name, SiteFrom: f.from, SiteTo: f.to, ProbeIntervalMs: r.IntervalMs,
 		RTTMs: r.RTTBySiteMs[f.from].P50, ReturnMs: float64(max(0, f.back-f.healed)) / 1e6,
-		TCP: s.tcp,
+		TCP: s.tcp, Drops: s.drops,
 	}
 	f.losses(&m, r)
 	if f.at-int64(before) > r.StartMonoNs && m.Lost != r.Lost {

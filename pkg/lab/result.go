@@ -54,7 +54,9 @@ type Measured struct {
 	RouteChanges    int                `json:"route_changes"` // of the routers' tables, for the measured address
 	TCP             *TCP               `json:"tcp,omitempty"` // of a second client; nil: measured with DNS queries
 	Trace           Trace              `json:"trace"`
-	Series          *probe.Series      `json:"series,omitempty"` // of the first run: what the prober saw around the fault; times count from it
+
+	Drops  map[string]map[string]int64 `json:"drops,omitempty"`  // by node: what its kernel threw away or sent back in this run
+	Series *probe.Series               `json:"series,omitempty"` // of the first run: what the prober saw around the fault; times count from it
 }
 
 // The phases of a failover and its failback, in the order in which they are shown.

@@ -3,6 +3,7 @@ package labreport
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -69,6 +70,9 @@ func timeline(run numberedRun, colors map[string]report.Color) (report.Section, 
 		s.Pictures = append(s.Pictures, p)
 	}
 	s.Tables = []report.Table{traceTable(run.Measured)}
+	if len(run.Drops) > 0 {
+		s.Tables = append(s.Tables, dropTable(run.Drops))
+	}
 	return s, nil
 }
 
@@ -183,6 +187,17 @@ func traceTable(m lab.Measured) report.Table {
 	}
 	if m.Trace.More > 0 {
 		t.Rows = append(t.Rows, []string{"", "", fmt.Sprintf("%d later ones are not kept", m.Trace.More), ""})
+	}
+	return t
+}
+
+// dropTable lists what kernels threw away.
+func dropTable(drops map[string]map[string]int64) report.Table {
+	t := report.Table{Head: []string{"node", "counter of its kernel", "packets"}, Words: 2, Caption: "Thrown away or sent back"}
+	for _, node := range slices.Sorted(maps.Keys(drops)) {
+		for _, name := range slices.Sorted(maps.Keys(drops[node])) {
+			t.Rows = append(t.Rows, []string{node, name, fmt.Sprint(drops[node][name])})
+		}
 	}
 	return t
 }

@@ -35,6 +35,7 @@ func TestTimelines(t *testing.T) {
 	}
 	r.Runs[7].Lost, r.Runs[9].Lost, r.Runs[11].Lost = 4, 700, 30
 	r.Runs[9].Trace.More = 12
+	r.Runs[9].Drops = map[string]map[string]int64{"mec1": {"Udp6RcvbufErrors": 77}}
 	var numbers []int
 	for _, n := range told(r) {
 		numbers = append(numbers, n.number)
@@ -46,6 +47,7 @@ func TestTimelines(t *testing.T) {
 	for _, want := range []string{
 		"Run 1 in full: 3 probes lost", "Run 10 in full: 700 probes lost, more than usual", "9 events", "21 events",
 		"12 later ones are not kept", "mec-1 -> mec-2, until 4 ms: 3 lost", "app depreferred, deprefer: not back within 1s", "mec-2 answers",
+		"Udp6RcvbufErrors", "77",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is missing", want)
