@@ -2,6 +2,7 @@ package bgp
 
 import (
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/osrg/gobgp/v4/pkg/apiutil"
@@ -85,6 +86,7 @@ func (s *Speaker) noteState(addr netip.Addr, at time.Time, peer apiutil.Peer) (w
 
 // reason is called with s.mu held.
 func (s *Speaker) reason(addr netip.Addr, event string) string {
+	event = strings.Replace(event, "subcode 10(undefined)", "subcode 10(BFD down)", 1) // RFC 9384, which GoBGP does not know
 	said := s.said[addr]
 	delete(s.said, addr)
 	switch {

@@ -10,7 +10,8 @@ import (
 // How a gate treats neighbors that flap, and those that have stopped to speak BFD.
 const (
 	calm     = time.Minute      // up so long, and earlier failures are forgotten
-	holdDown = 1 * time.Second  // for the second failure without calm between; doubles with each more
+	free     = 2                // so many failures without calm between cost nothing: FRR needs one when it starts
+	holdDown = 1 * time.Second  // for the next one; doubles with each more
 	maxHold  = time.Minute      // it doubles no further
 	patience = 30 * time.Second // of a failure, after which BGP may try without BFD
 )
@@ -59,14 +60,14 @@ func (g *gate) stepUp(now time.Time) (again time.Time) {
 	return time.Time{}
 }
 
-// delay grows with every failure; the first costs nothing.
+// delay grows with every failure.
 func (g *gate) delay() time.Duration {
-	d := holdDown
-	for range g.flaps - 2 {
-		d = min(2*d, maxHold)
-	}
-	if g.flaps < 2 {
+	if g.flaps <= free {
 		return 0
+	}
+	d := holdDown
+	for range g.flaps - free - 1 {
+		d = min(2*d, maxHold)
 	}
 	return d
 }

@@ -55,6 +55,7 @@ func TestGate(t *testing.T) {
 		"flaps again and again": {false, []said{
 			{0, up, "", 0},
 			{s, failed, down, patience}, {s, up, "", 0},
+			{s, failed, down, patience}, {s, up, "", 0},
 			{s, failed, down, patience}, {s, up, flapped, s}, {s, up, "", 0},
 			{s, failed, down, patience}, {s, up, flapped, 2 * s}, {s, up, flapped, s}, {s, up, "", 0},
 			{s, failed, down, patience}, {s, up, flapped, 4 * s}, {s, failed, down, patience}, {s, up, flapped, 8 * s}, {8 * s, up, "", 0},
@@ -62,7 +63,7 @@ func TestGate(t *testing.T) {
 		}},
 		"damping has an end": {false, []said{
 			{0, up, "", 0},
-			{s, failed, down, patience}, {0, up, "", 0}, {s, failed, down, patience}, {0, up, flapped, s}, {s, failed, down, patience}, {0, up, flapped, 2 * s},
+			{s, failed, down, patience}, {0, up, "", 0}, {s, failed, down, patience}, {0, up, "", 0}, {s, failed, down, patience}, {0, up, flapped, s}, {s, failed, down, patience}, {0, up, flapped, 2 * s},
 			{0, failed, down, patience}, {0, up, flapped, 4 * s}, {0, failed, down, patience}, {0, up, flapped, 8 * s}, {0, failed, down, patience}, {0, up, flapped, 16 * s},
 			{0, failed, down, patience}, {0, up, flapped, 32 * s}, {0, failed, down, patience}, {0, up, flapped, min}, {0, failed, down, patience}, {0, up, flapped, min},
 			{0, switched, "", 0},

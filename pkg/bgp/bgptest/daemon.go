@@ -60,8 +60,8 @@ func StartFRR(t testing.TB, link Link, config string, programs ...string) *Daemo
 
 func (d *Daemon) frrArgs(name string, zebra bool) []string {
 	args := []string{"--vty_socket", d.dir, "-i", filepath.Join(d.dir, name+".pid"), "-z", filepath.Join(d.dir, "zserv"), "-P", "0", "--log", "stdout"}
-	if name != "zebra" {
-		args = append(args, "-S")
+	if name == "bgpd" {
+		args = append(args, "-S") // as who it is: the others cannot
 	}
 	if name == "bgpd" && !zebra {
 		args = append(args, "-Z")
