@@ -102,6 +102,7 @@ type Status struct {
 	RTScheduled   bool          // the thread has SCHED_FIFO
 
 	Sent, Received      uint64        // packets; received: those that count
+	StoodIn             uint64        // packets, beside Sent, that left while the Go runtime stood still
 	Gap                 time.Duration // longest time between two received packets while up, as the kernel saw it
 	LocalDiscriminator  uint32
 	RemoteDiscriminator uint32

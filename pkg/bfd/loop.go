@@ -15,6 +15,7 @@ type loop struct {
 	runners   []*runner
 	demux     demux
 	receivers []*receiver
+	standIn   *standIn
 	changed   func(*Status, bool) // of the loop's thread: told what changed, and whether the state did
 	discarded *discards
 	realtime  bool
@@ -32,7 +33,7 @@ const batch = 1024
 
 // newLoop needs wake, an eventfd that is written once to end run.
 func newLoop(runners []*runner, receivers []*receiver, wake int) *loop {
-	l := &loop{runners: runners, receivers: receivers, demux: newDemux(runners)}
+	l := &loop{runners: runners, receivers: receivers, demux: newDemux(runners), standIn: newStandIn(runners, wake)}
 	for _, r := range receivers {
 		l.fds = append(l.fds, unix.PollFd{Fd: int32(r.fd), Events: unix.POLLIN})
 	}
@@ -62,15 +63,17 @@ func (l *loop) turn() error {
 		return err
 	}
 	// What came before now lies in the sockets: only when they are empty is a peer's silence until now proven.
-	now := time.Now()
+	now, clock := time.Now(), monotonic()
 	if l.fds[len(l.fds)-1].Revents != 0 && !l.leaving {
 		l.leave(now)
 	}
 	l.drain(now)
-	for _, r := range l.runners {
+	for i, r := range l.runners {
+		l.standIn.slots[i].covered(r, now, clock)
 		r.expire(now)
 		r.open(now)
 		r.send(time.Now())
+		l.standIn.slots[i].brief(r, now, clock)
 		l.tell(r)
 	}
 	return nil

@@ -1,6 +1,7 @@
 package bfd
 
 import (
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -9,5 +10,11 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	nettest.Main(func() { goleak.VerifyTestMain(m) })
+	nettest.Main(func() {
+		if role := os.Getenv(soakRole); role != "" {
+			play(role)
+			return
+		}
+		goleak.VerifyTestMain(m)
+	})
 }

@@ -24,6 +24,7 @@ type runner struct {
 	fall           string                 // why it last went from up to down
 	status         atomic.Pointer[Status] // without the counters
 	sent, received atomic.Uint64
+	slot           atomic.Pointer[slot]
 	gap            atomic.Int64
 }
 
@@ -84,22 +85,39 @@ func (r *runner) check(p packet, d *datagram) error {
 }
 
 // open makes the sockets that are missing or useless, at most one of each in a second: addresses and interfaces come
-// and go. A useless one is kept until there is a better one.
+// and go. While the session is not up, those that seem to work are made anew, too: a connected socket holds on to its
+// route although a rule or another table has a better one (IPv6, seen when a local address was just being added).
 func (r *runner) open(now time.Time) {
 	for _, multihop := range r.ways {
-		s := &r.senders[index(multihop)]
-		if s.useless && !now.Before(s.opened.Add(slow)) {
+		if s := &r.senders[index(multihop)]; !now.Before(r.renewal(s)) {
 			s.open(r.config, multihop, now, r.random.IntN)
 		}
 	}
 }
 
-// deadline is the session's, or earlier, when a socket is to be opened.
+const (
+	renewUseless = slow
+	renewOther   = 3 * slow
+)
+
+// renewal is when a socket is to be made anew, if nothing changes until then.
+func (r *runner) renewal(s *sender) time.Time {
+	switch {
+	case s.useless:
+		return s.opened.Add(renewUseless)
+	case r.state != Up:
+		return s.opened.Add(renewOther)
+	default:
+		return s.opened.Add(1 << 62)
+	}
+}
+
+// deadline is the session's, or earlier, when a socket is missing.
 func (r *runner) deadline() (at time.Time, ok bool) {
 	at, ok = r.session.deadline()
 	for _, multihop := range r.ways {
-		if s := &r.senders[index(multihop)]; s.useless && (!ok || s.opened.Add(slow).Before(at)) {
-			at, ok = s.opened.Add(slow), true
+		if s := &r.senders[index(multihop)]; s.useless && (!ok || r.renewal(s).Before(at)) {
+			at, ok = r.renewal(s), true
 		}
 	}
 	return at, ok

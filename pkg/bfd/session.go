@@ -163,6 +163,13 @@ func (s *session) transmit(now time.Time) (p packet, due bool) {
 	return p, true
 }
 
+// wasSent tells that somebody sent a periodic packet in the session's name.
+func (s *session) wasSent(at time.Time) {
+	if at.After(s.lastSent) {
+		s.lastSent, s.next = at, at.Add(s.jittered())
+	}
+}
+
 // packet is what the peer is to know, without P and F.
 func (s *session) packet() packet {
 	return packet{

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -70,18 +71,25 @@ func (s *Sessions) Run(ctx context.Context) error {
 	told := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(told)
-		_, _ = unix.Write(wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+		write(wake)
 	})
 	defer func() {
 		if !stop() {
 			<-told // wake must not be closed before
 		}
 	}()
-	if err := s.run(newLoop(s.runners, receivers, wake)); err != nil {
+	l := newLoop(s.runners, receivers, wake)
+	for i, r := range s.runners {
+		r.slot.Store(&l.standIn.slots[i])
+	}
+	if err := s.run(l); err != nil {
 		return fmt.Errorf("bfd: %w", err)
 	}
 	return nil
 }
+
+// write makes an eventfd readable for good.
+func write(fd int) { _, _ = unix.Write(fd, []byte{1, 0, 0, 0, 0, 0, 0, 0}) }
 
 func (s *Sessions) listen() ([]*receiver, error) {
 	var all []*receiver
@@ -115,24 +123,30 @@ func (s *Sessions) run(l *loop) error {
 		default:
 		}
 	}
-	done := make(chan error, 1)
-	go func() {
+	var threads sync.WaitGroup
+	var failure error
+	threads.Go(func() {
+		punctual()
+		l.standIn.run()
+	})
+	threads.Go(func() {
 		defer close(states)
 		l.realtime = punctual()
 		if !l.realtime {
 			s.log.Warn("BFD runs without real-time scheduling: on a busy machine peers may take it for dead",
 				"remedy", "CAP_SYS_NICE, or LimitRTPRIO=10 in the unit")
 		}
-		err := l.run()
-		for _, r := range l.runners {
-			r.close()
-		}
-		done <- err
-	}()
+		failure = l.run()
+		write(int(l.standIn.end.Fd)) // it ends with the loop, whatever the reason
+	})
 	for status := range states {
 		s.report(status)
 	}
-	return <-done
+	threads.Wait()
+	for _, r := range l.runners {
+		r.close()
+	}
+	return failure
 }
 
 func (s *Sessions) report(status *Status) {
@@ -160,6 +174,9 @@ func (s *Sessions) Status() []Status {
 func (r *runner) full() Status {
 	s := *r.status.Load()
 	s.Sent, s.Received, s.Gap = r.sent.Load(), r.received.Load(), time.Duration(r.gap.Load())
+	if slot := r.slot.Load(); slot != nil {
+		s.StoodIn = atomic.LoadUint64(&slot.sent)
+	}
 	return s
 }
 

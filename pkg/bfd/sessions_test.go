@@ -39,6 +39,7 @@ func run(t testing.TB, configs ...Config) (s *Sessions, stop func()) {
 	}()
 	stop = func() { cancel(); <-done }
 	t.Cleanup(stop)
+	await(t, s, "running", func(s Status) bool { return !s.Since.IsZero() })
 	return s, stop
 }
 
@@ -94,7 +95,7 @@ func TestUpAndShut(t *testing.T) {
 			got = await(t, b, "down", down)
 			want := Status{Peer: tt.b.Peer, Multihop: got.Multihop, State: Down, RemoteState: AdminDown, Diag: NeighborDown, RemoteDiag: Administrator,
 				Since: got.Since, Interval: time.Second, DetectionTime: 3 * time.Second, Reason: "taken down by the peer: administratively down",
-				RTScheduled: got.RTScheduled, Sent: got.Sent, Received: got.Received, Gap: got.Gap,
+				RTScheduled: got.RTScheduled, Sent: got.Sent, Received: got.Received, StoodIn: got.StoodIn, Gap: got.Gap,
 				LocalDiscriminator: got.LocalDiscriminator, RemoteDiscriminator: got.RemoteDiscriminator}
 			if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
@@ -149,6 +150,11 @@ func upLink(t *testing.T, name, a string) {
 func address(t *testing.T, s string) netip.Addr {
 	t.Helper()
 	upLink(t, "lo", s+"/128")
+	t.Cleanup(func() {
+		lo, _ := netlink.LinkByName("lo")
+		a, _ := netlink.ParseAddr(s + "/128")
+		_ = netlink.AddrDel(lo, a)
+	})
 	return netip.MustParseAddr(s)
 }
 
@@ -330,8 +336,7 @@ func TestReasons(t *testing.T) {
 // Two daemons on one address cannot be: the second one says so and ends.
 func TestPortTaken(t *testing.T) {
 	nettest.Need(t)
-	a, _ := run(t, Config{Peer: theirs})
-	await(t, a, "running", func(s Status) bool { return !s.Since.IsZero() })
+	run(t, Config{Peer: theirs})
 	b, err := New(nil, Config{Peer: theirs, Local: ours})
 	if err != nil {
 		t.Fatal(err)

@@ -136,6 +136,7 @@ type sender struct {
 	opened  time.Time
 	ifindex int
 	err     error // of the last attempt to open or send
+	well    int   // packets sent since; two prove that the first one was not refused
 }
 
 // Source ports (RFC 5881 section 4): one for each session, kept for its life.
@@ -162,8 +163,14 @@ func (s *sender) open(c Config, multihop bool, now time.Time, random func(n int)
 		s.err = err
 		return
 	}
-	s.close()
-	s.fd, s.useless, s.ifindex, s.err = fd, false, ifindex, nil
+	s.useless, s.ifindex, s.well = false, ifindex, 0
+	if s.fd < 0 {
+		s.fd = fd
+		return
+	}
+	// The descriptor stays what it was: the stand-in may be about to use it.
+	_ = unix.Dup3(fd, s.fd, unix.O_CLOEXEC)
+	_ = unix.Close(fd)
 }
 
 func (s *sender) prepare(fd int, c Config, multihop bool, ifindex int, random func(n int) int) error {
@@ -231,9 +238,12 @@ func (s *sender) send(b []byte) bool {
 	_, err := unix.Write(s.fd, b)
 	if err == nil {
 		s.useless = false
+		if s.well++; s.well > 1 {
+			s.err = nil
+		}
 		return true
 	}
-	s.err = err
+	s.err, s.well = err, 0
 	_, err = unix.Write(s.fd, b)
 	s.useless = err != nil
 	return err == nil

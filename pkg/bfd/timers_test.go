@@ -2,6 +2,8 @@ package bfd
 
 import (
 	"context"
+	"iter"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -14,9 +16,8 @@ type end struct {
 	in, out chan packet
 	cut     chan bool // true: what is sent is lost
 
-	mu     sync.Mutex
-	states []State
-	times  []time.Time // of what was sent
+	mu    sync.Mutex  // guards session and times
+	times []time.Time // of what was sent
 }
 
 // pair runs two sessions on a wire until stop.
@@ -35,31 +36,34 @@ func pair(t *testing.T, a, b Config) (x, y *end, stop func()) {
 }
 
 func (e *end) run(ctx context.Context) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.start(time.Now())
 	lost := false
 	for {
 		timer := time.NewTimer(e.sleep())
+		var got *packet
+		e.mu.Unlock()
 		select {
 		case <-ctx.Done():
+			e.mu.Lock()
 			return
 		case p := <-e.in:
-			e.receive(p, time.Now())
+			got = &p
 		case lost = <-e.cut:
 		case <-timer.C:
 		}
-		e.expire(time.Now())
-		sent := quiet(e.session, time.Now())
 		e.mu.Lock()
-		if n := len(e.states); n == 0 || e.states[n-1] != e.state {
-			e.states = append(e.states, e.state)
+		if got != nil {
+			e.receive(*got, time.Now())
 		}
-		for _, p := range sent {
+		e.expire(time.Now())
+		for _, p := range quiet(e.session, time.Now()) {
 			e.times = append(e.times, time.Now())
 			if !lost {
 				e.out <- p
 			}
 		}
-		e.mu.Unlock()
 	}
 }
 
@@ -71,18 +75,26 @@ func (e *end) sleep() time.Duration {
 	return time.Until(at)
 }
 
-// state waits until all is quiet and returns the state.
-func (e *end) now() (State, time.Duration) {
+// A snapshot is an end once all is quiet.
+type snapshot struct {
+	state               State
+	diag                Diag
+	interval, detection time.Duration
+	times               []time.Time
+}
+
+func (e *end) now() snapshot {
 	synctest.Wait()
-	return e.state, e.interval
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return snapshot{e.state, e.diag, e.interval, e.detectionTime(), slices.Clone(e.times)}
 }
 
 func wantStates(t *testing.T, when string, x, y *end, a, b State) {
 	t.Helper()
-	gotA, _ := x.now()
-	gotB, _ := y.now()
-	if gotA != a || gotB != b {
-		t.Fatalf("%s: %v and %v, want %v and %v", when, gotA, gotB, a, b)
+	gotA, gotB := x.now(), y.now()
+	if gotA.state != a || gotB.state != b {
+		t.Fatalf("%s: %v and %v, want %v and %v", when, gotA.state, gotB.state, a, b)
 	}
 }
 
@@ -95,20 +107,18 @@ func TestLifeOfASession(t *testing.T) {
 		time.Sleep(slow)
 		wantStates(t, "after a slow interval", x, y, Up, Up)
 		time.Sleep(slow)
-		_, ix := x.now()
-		_, iy := y.now()
-		if ix != 30*ms || iy != 30*ms || x.detectionTime() != 150*ms || y.detectionTime() != 90*ms {
-			t.Fatalf("intervals %s, %s; detection times %s, %s", ix, iy, x.detectionTime(), y.detectionTime())
+		a, b := x.now(), y.now()
+		if a.interval != 30*ms || b.interval != 30*ms || a.detection != 150*ms || b.detection != 90*ms {
+			t.Fatalf("intervals %s, %s; detection times %s, %s", a.interval, b.interval, a.detection, b.detection)
 		}
-		synctest.Wait()
-		last := x.times[len(x.times)-1]
+		last := a.times[len(a.times)-1]
 		x.cut <- true // one direction only
 		time.Sleep(time.Until(last.Add(90*ms - 1)))
 		wantStates(t, "just before y's detection time", x, y, Up, Up)
 		time.Sleep(1)
 		wantStates(t, "y noticed, and told x", x, y, Down, Down)
-		if x.diag != NeighborDown || y.diag != TimeExpired {
-			t.Errorf("diagnostics %v and %v", x.diag, y.diag)
+		if a, b := x.now(), y.now(); a.diag != NeighborDown || b.diag != TimeExpired {
+			t.Errorf("diagnostics %v and %v", a.diag, b.diag)
 		}
 		time.Sleep(10 * time.Second)
 		wantStates(t, "x hears y, y hears nothing", x, y, Init, Down)
@@ -125,25 +135,30 @@ func TestPace(t *testing.T) {
 		defer stop()
 		y.cut <- true // x is never heard to answer
 		time.Sleep(20 * time.Second)
-		synctest.Wait()
-		for i := 1; i < len(x.times); i++ {
-			if d := x.times[i].Sub(x.times[i-1]); d < 750*ms || d > slow {
+		for d := range gaps(x.now().times) {
+			if d < 750*ms || d > slow {
 				t.Errorf("%s between two packets of a session that is down", d)
 			}
 		}
 		y.cut <- false
 		time.Sleep(2 * slow)
-		synctest.Wait()
-		from := len(x.times)
+		from := len(x.now().times)
 		time.Sleep(10 * time.Second)
-		synctest.Wait()
 		wantStates(t, "on a whole wire", x, y, Up, Up)
-		for i := from + 1; i < len(x.times); i++ {
-			if d := x.times[i].Sub(x.times[i-1]); d < 15*ms || d > 20*ms {
+		for d := range gaps(x.now().times[from:]) {
+			if d < 15*ms || d > 20*ms {
 				t.Errorf("%s between two packets of a session that is up", d)
 			}
 		}
 	})
+}
+
+// gaps yields the times between.
+func gaps(times []time.Time) iter.Seq[time.Duration] {
+	return func(yield func(time.Duration) bool) {
+		for i := 1; i < len(times) && yield(times[i].Sub(times[i-1])); i++ {
+		}
+	}
 }
 
 // Shut is told at the pace of before, until the peer says that it heard.
