@@ -78,33 +78,41 @@ func openDeaths() (*deaths, error) {
 	return d, nil
 }
 
-// openTasks registers for the statistics of tasks that end on any CPU.
-func openTasks() (fd int, err error) {
-	fd, err = (netns{}).socket(unix.SOCK_NONBLOCK, unix.NETLINK_GENERIC)
+// openTasks returns a socket for the statistics of tasks that end on any CPU.
+func openTasks() (int, error) {
+	return opened(unix.NETLINK_GENERIC, registerTasks)
+}
+
+// opened returns a socket that is ready.
+func opened(protocol int, ready func(fd int) error) (int, error) {
+	fd, err := netns{}.socket(unix.SOCK_NONBLOCK, protocol)
 	if err != nil {
-		return 0, err
+		return -1, err
 	}
-	defer func() {
-		if err != nil {
-			unix.Close(fd)
-		}
-	}()
+	if err := ready(fd); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+func registerTasks(fd int) error {
 	name := attribute(unix.CTRL_ATTR_FAMILY_NAME, append([]byte(unix.TASKSTATS_GENL_NAME), 0))
 	answer, err := command(fd, unix.GENL_ID_CTRL, 0, unix.CTRL_CMD_GETFAMILY, name)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	family, err := familyID(answer)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	cpus, err := os.ReadFile("/sys/devices/system/cpu/possible")
 	if err != nil {
-		return 0, err
+		return err
 	}
 	mask := attribute(unix.TASKSTATS_CMD_ATTR_REGISTER_CPUMASK, append([]byte(strings.TrimSpace(string(cpus))), 0))
 	_, err = command(fd, family, unix.NLM_F_ACK, unix.TASKSTATS_CMD_GET, mask)
-	return fd, err
+	return err
 }
 
 // command sends a generic netlink request and returns the body of the answer, which comes within the call.
@@ -146,27 +154,20 @@ func familyID(b []byte) (uint16, error) {
 	return 0, errShort
 }
 
-// openDumps subscribes to the process connector. Linux 6.6 and later send only what was asked for; older ones do not know
-// the longer request, and send forks and exits too, which the filter drops.
-func openDumps() (fd int, err error) {
-	fd, err = (netns{}).socket(unix.SOCK_NONBLOCK, unix.NETLINK_CONNECTOR)
-	if err != nil {
-		return 0, err
-	}
-	defer func() {
-		if err != nil {
-			unix.Close(fd)
+// openDumps returns a socket that hears the process connector. Linux 6.6 and later send only what was asked for; older ones
+// do not know the longer request, and send forks and exits too, which the filter drops.
+func openDumps() (int, error) {
+	return opened(unix.NETLINK_CONNECTOR, func(fd int) error {
+		if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: connectorProc}); err != nil {
+			return err
 		}
-	}()
-	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: connectorProc}); err != nil {
-		return 0, err
-	}
-	for _, request := range [][]uint32{{procListen}, {procListen, procCoredump}} {
-		if err := unix.Sendto(fd, connectorMessage(request), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-			return 0, err
+		for _, request := range [][]uint32{{procListen}, {procListen, procCoredump}} {
+			if err := unix.Sendto(fd, connectorMessage(request), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+				return err
+			}
 		}
-	}
-	return fd, accepted(fd)
+		return accepted(fd)
+	})
 }
 
 // accepted looks for the kernel's word that it took the request. It is given within the call that asked, to everybody who

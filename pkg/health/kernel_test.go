@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"golang.org/x/sys/unix"
 
 	"github.com/anyedge/anyedge/internal/nettest"
@@ -25,9 +27,15 @@ type server struct{ cmd *exec.Cmd }
 
 func startServer(t testing.TB, network, address string) *server {
 	t.Helper()
+	return startProcess(t, network, address, 0, 0)
+}
+
+// startProcess starts a server that holds that much memory, in namespaces of its own.
+func startProcess(t testing.TB, network, address string, mebibytes int, namespaces uintptr) *server {
+	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), envServe+"="+network+" "+address)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %s %d", envServe, network, address, mebibytes))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Cloneflags: namespaces}
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		_, err = cmd.StdinPipe()
@@ -297,6 +305,77 @@ func TestOverflowIsTold(t *testing.T) {
 		}
 	}); err != nil || !lost {
 		t.Errorf("lost %v, %v", lost, err)
+	}
+}
+
+// Sockets on the watched port come and go while nobody reads, and the last one goes among them, unseen: it is missed
+// all the same.
+func TestFloodHidesNoEnd(t *testing.T) {
+	nettest.Need(t)
+	l := Listener{Network: "udp", Port: 5315}
+	m := NewMonitor(nil, watching(l))
+	reading := make(chan struct{})
+	m.open = func(where Namespace, listeners []Listener) (kernel, error) {
+		k, err := openKernel(where, listeners)
+		if err == nil {
+			shrinkQueue(t, k)
+		}
+		return late{k, reading}, err
+	}
+	run(t, m)
+	c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv6loopback, Port: int(l.Port)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wait(m, Up)
+	other := net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: int(l.Port)}
+	for i := range 500 {
+		flood, err := net.ListenUDP("udp4", &other)
+		if err != nil {
+			t.Fatal(err)
+		}
+		flood.Close()
+		if i == 400 {
+			c.Close()
+		}
+	}
+	close(reading)
+	wait(m, Down)
+	if lost := testutil.ToFloat64(m.metrics.lost); lost == 0 {
+		t.Error("no event was lost: the queue was not flooded")
+	}
+}
+
+// late is a kernel whose news nobody reads before a time.
+type late struct {
+	kernel
+	from <-chan struct{}
+}
+
+func (k late) watch(ctx context.Context, saw func(socketEvent)) error {
+	select {
+	case <-k.from:
+	case <-ctx.Done():
+		return nil
+	}
+	return k.kernel.watch(ctx, saw)
+}
+
+// A server that reloads opens its new socket before it closes the old one.
+func TestReloadIsNoEnd(t *testing.T) {
+	nettest.Need(t)
+	old := reusePort(t)
+	m := start(t, watching(Listener{Network: "udp", Port: 5305}))
+	wait(m, Up)
+	for range 200 {
+		next := reusePort(t)
+		old.Close()
+		old = next
+	}
+	old.Close()
+	wait(m, Down)
+	if n := testutil.ToFloat64(m.metrics.transitions.WithLabelValues("svc", "socket", "down")); n != 1 {
+		t.Errorf("down %v times, want once, at the end", n)
 	}
 }
 

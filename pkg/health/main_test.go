@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -11,8 +12,8 @@ import (
 	"github.com/anyedge/anyedge/internal/nettest"
 )
 
-// envServe makes the test binary a server to be killed; its value is "network address"; network answers is not killed
-// but answers.
+// envServe makes the test binary a server to be killed; its value is "network address MiB", the memory that it holds;
+// network answers is not killed but answers.
 const envServe = "ANYEDGE_HEALTH_SERVE"
 
 func TestMain(m *testing.M) {
@@ -25,7 +26,12 @@ func TestMain(m *testing.M) {
 // serve binds a socket, says so, and waits to be killed, at the latest when the pipe to the test is closed.
 func serve(what string) {
 	var network, address string
-	_, err := fmt.Sscan(what, &network, &address)
+	var size int
+	_, err := fmt.Sscan(what, &network, &address, &size)
+	memory := make([]byte, size<<20)
+	for i := 0; i < len(memory); i += os.Getpagesize() {
+		memory[i] = 1
+	}
 	switch {
 	case err != nil:
 	case network == "answers":
@@ -39,6 +45,7 @@ func serve(what string) {
 	}
 	fmt.Println("ready")
 	_, _ = os.Stdin.Read(make([]byte, 1))
+	runtime.KeepAlive(memory)
 	os.Exit(0)
 }
 

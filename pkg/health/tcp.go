@@ -24,7 +24,7 @@ func (c TCP) Check(ctx context.Context) error {
 	if err := conn.established(ctx, c.Target); err != nil || c.Expect == nil {
 		return explain(ctx, started, err)
 	}
-	if err := conn.write(ctx, c.Send); err != nil {
+	if err := conn.write(ctx, c.Send); err != nil && !closed(err) { // what came before the end may be there to read
 		return explain(ctx, started, err)
 	}
 	return c.expect(ctx, started, stream{conn, ctx})
@@ -40,7 +40,7 @@ func (c TCP) expect(ctx context.Context, started time.Time, r io.Reader) error {
 		switch {
 		case n > 0 && c.Expect.Match(reply):
 			return nil
-		case errors.Is(err, io.EOF) && len(reply) == 0:
+		case closed(err) && len(reply) == 0:
 			return errors.New("closed without a reply")
 		case err != nil && len(reply) > 0:
 			return mismatch(reply, c.Expect)
@@ -49,6 +49,11 @@ func (c TCP) expect(ctx context.Context, started time.Time, r io.Reader) error {
 		}
 	}
 	return mismatch(reply, c.Expect)
+}
+
+// closed tells that the other side ended: in order, or with some of what was sent to it unread.
+func closed(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // obey ends what conn waits for as soon as ctx is done; the returned function ends that watch.

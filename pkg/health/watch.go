@@ -2,7 +2,6 @@ package health
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -95,7 +94,7 @@ func (m *Monitor) sawEnd(c *check, err error, at time.Time) {
 
 // gone says how a listener went, which says more than what was seen after that.
 func gone(seen error, l Listener, e socketEvent) error {
-	if errors.As(seen, new(absentError)) || e.all() {
+	if e.all() {
 		return seen
 	}
 	return fmt.Errorf("last %s destroyed", l.describe())
