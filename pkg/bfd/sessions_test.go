@@ -271,10 +271,11 @@ func TestStalledLoop(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer third.Close()
-	f.conn, third = third, f.conn
+	own := f.conn
+	f.conn = third
 	f.ttl(255)
 	f.say(packet{state: Down, detectMult: 3, myDiscr: 78, desiredMinTx: time.Second, requiredMin: time.Second}.append(nil))
-	f.conn, third = third, f.conn
+	f.conn = own
 	before := s.Status()[0].Received
 	const packets = 60
 	for range packets { // 600 ms: twice the detection time

@@ -115,7 +115,7 @@ func TestLifeOfASession(t *testing.T) {
 		x.cut <- true // one direction only
 		time.Sleep(time.Until(last.Add(90*ms - 1)))
 		wantStates(t, "just before y's detection time", x, y, Up, Up)
-		time.Sleep(1)
+		time.Sleep(1 * time.Nanosecond)
 		wantStates(t, "y noticed, and told x", x, y, Down, Down)
 		if a, b := x.now(), y.now(); a.diag != NeighborDown || b.diag != TimeExpired {
 			t.Errorf("diagnostics %v and %v", a.diag, b.diag)

@@ -93,9 +93,6 @@ func (b *batch) client(i int) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom16(from.Addr), port)
 }
 
-// room returns memory for the reply to the i-th datagram.
-func (b *batch) room(i int) []byte { return b.replies[i][:0] }
-
 // reply adds the reply to the i-th datagram to those that are to be sent. It leaves from the address that the query came to.
 func (b *batch) reply(i int, reply []byte) {
 	b.outVec[b.sending].Base = &reply[0]
