@@ -113,12 +113,12 @@ func TestTCPCheckOfASilentServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer cancel()
 	c := TCP{Target: l.Addr().(*net.TCPAddr).AddrPort()}
-	if err := c.Check(ctx); err != nil {
+	if err := c.Check(t.Context()); err != nil {
 		t.Errorf("connecting alone: %v", err)
 	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
 	c.Expect = regexp.MustCompile("")
 	if got := text(c.Check(ctx)); got != "no answer within 20ms" {
 		t.Errorf("got %q", got)
