@@ -267,9 +267,10 @@ func TestInteropFRRSendsBack(t *testing.T) {
 `
 	link := bgptest.Link{Near: []string{"fd00:1::3/64", ownAddress + "/64"}, Far: direct.Far} // the kernel's source is the last one
 	d := bgptest.StartFRR(t, link, unfiltered+other, "bgpd")
-	site := bgptest.NewPeer(t, bgptest.Config{Address: netip.MustParseAddr("fd00:1::3"), ASN: 64612, SpeakerASN: routerASN})
+	site := bgptest.NewPeer(t, bgptest.Config{Address: netip.MustParseAddr("fd00:1::3"), ASN: 64612, SpeakerASN: routerASN, Refuse: true})
 	s, _ := run(t, config6(true))
 	established(t, s)
+	site.Accept()
 	frr := netip.MustParseAddr(daemonAddress)
 	if heard := s.Heard(vip6); len(heard) > 0 {
 		t.Errorf("heard from %v, and nobody announces", heard)

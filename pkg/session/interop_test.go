@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -25,38 +27,27 @@ var (
 	link   = bgptest.Link{Near: []string{"fd00:1::1/64"}, Far: []string{"fd00:1::2/64"}}
 )
 
-const frrConfig = `
-router bgp 65533
- bgp router-id 10.0.0.2
- no bgp ebgp-requires-policy
- no bgp default ipv4-unicast
- neighbor fd00:1::1 remote-as 64611
- neighbor fd00:1::1 passive
- neighbor fd00:1::1 update-source fd00:1::2
- neighbor fd00:1::1 bfd 3 200 200
- address-family ipv6 unicast
-  neighbor fd00:1::1 activate
- exit-address-family
-`
+const secret = "secret"
 
-const birdConfig = `
-router id 10.0.0.2;
-protocol device { scan time 1; }
-protocol direct { ipv6; }
-protocol bfd { interface "*" { interval 200 ms; multiplier 3; }; }
-protocol bgp speaker {
-	local fd00:1::2 as 65533;
-	neighbor fd00:1::1 as 64611;
-	passive on;
-	bfd on;
-	error wait time 1, 2;
-	ipv6 { import all; export none; };
+// documented returns a code block of docs/routing.md, slowed down: tests share their processors with others.
+func documented(t *testing.T, name string) string {
+	t.Helper()
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "routing.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, ok := strings.Cut(string(page), "\n```"+name+"\n")
+	block, _, closed := strings.Cut(rest, "\n```\n")
+	if !ok || !closed {
+		t.Fatalf("docs/routing.md has no block %s", name)
+	}
+	return strings.NewReplacer("bfd 3 50 50", "bfd 3 200 200", "interval 50", "interval 200").Replace(block) + "\n"
 }
-`
 
 // A site is a speaker gated by BFD, and what became of it.
 type site struct {
 	t        *testing.T
+	d        *bgptest.Daemon
 	speaker  *bgp.Speaker
 	sessions *session.Sessions
 	mu       sync.Mutex
@@ -64,10 +55,11 @@ type site struct {
 }
 
 // start runs both until the end of the test.
-func start(t *testing.T, neighbor bgp.Neighbor, watch bfd.Config, strict bool) *site {
+func start(t *testing.T, watch bfd.Config, strict bool) *site {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	s := &site{t: t}
+	neighbor := bgp.Neighbor{Address: daemon, ASN: 65533, Password: secret, TTLSecurity: true}
 	var err error
 	s.speaker, err = bgp.NewSpeaker(bgp.Config{
 		ASN: 64611, RouterID: netip.MustParseAddr("10.0.0.1"), Neighbors: []bgp.Neighbor{neighbor}, Allowed: []netip.Prefix{vip},
@@ -75,7 +67,7 @@ func start(t *testing.T, neighbor bgp.Neighbor, watch bfd.Config, strict bool) *
 	if err != nil {
 		t.Fatal(err)
 	}
-	watch.Peer = neighbor.Address
+	watch.Peer, watch.Either = neighbor.Address, neighbor.TTLSecurity
 	if s.sessions, err = session.New(log, s.speaker, s.on, session.Neighbor{Config: watch, Strict: strict}); err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +117,7 @@ func (s *site) wait(ok func(bgp.NeighborStatus, session.Status) bool) {
 			return
 		}
 		if time.Now().After(deadline) {
-			s.t.Fatalf("bgp %+v\nbfd %+v", n, st)
+			s.t.Fatalf("bgp %+v\nbfd %+v\n%s", n, st, s.d.Query("show bfd peers;show bgp neighbors"))
 		}
 	}
 }
@@ -159,20 +151,23 @@ func (s *site) flap(d *bgptest.Daemon) (down, back time.Duration) {
 
 func TestFRR(t *testing.T) {
 	nettest.Need(t)
-	d := bgptest.StartFRR(t, link, frrConfig, "zebra", "bfdd", "bgpd")
-	s := start(t, bgp.Neighbor{Address: daemon, ASN: 65533}, bfd.Config{Interval: 200 * time.Millisecond, Multiplier: 3}, false)
+	d := bgptest.StartFRR(t, link, documented(t, "frr bfd"), "zebra", "bfdd", "bgpd")
+	s := start(t, bfd.Config{Interval: 200 * time.Millisecond, Multiplier: 3}, false)
+	s.d = d
 	story(t, s, d, "show bgp ipv6 unicast", "bgpd", "bfdd")
 }
 
 func TestBIRD(t *testing.T) {
 	nettest.Need(t)
-	d := bgptest.StartBIRD(t, link, birdConfig)
-	s := start(t, bgp.Neighbor{Address: daemon, ASN: 65533}, bfd.Config{Interval: 200 * time.Millisecond, Multiplier: 3}, false)
+	d := bgptest.StartBIRD(t, link, documented(t, "bird bfd"))
+	s := start(t, bfd.Config{Interval: 200 * time.Millisecond, Multiplier: 3}, false)
+	s.d = d
 	story(t, s, d, "show route", "bird", "")
 }
 
 // story is what happens to a session with either: a silent link twice, a program that hangs, and an end in order.
 func story(t *testing.T, s *site, d *bgptest.Daemon, show, hanging, bfdAlone string) {
+	s.d = d
 	s.wait(settled)
 	d.WaitFor(show, []string{vip.String()}, nil)
 	down, back := s.flap(d)
@@ -196,12 +191,12 @@ func story(t *testing.T, s *site, d *bgptest.Daemon, show, hanging, bfdAlone str
 // A router without BFD is served without, unless BFD is a must.
 func TestRouterWithoutBFD(t *testing.T) {
 	nettest.Need(t)
-	without := strings.ReplaceAll(birdConfig, "\tbfd on;\n", "")
+	without := strings.ReplaceAll(documented(t, "bird bfd"), "\tbfd on;\n", "")
 	without = strings.ReplaceAll(without, "protocol bfd { interface \"*\" { interval 200 ms; multiplier 3; }; }\n", "")
 	for name, strict := range map[string]bool{"lenient": false, "strict": true} {
 		t.Run(name, func(t *testing.T) {
 			d := bgptest.StartBIRD(t, link, without)
-			s := start(t, bgp.Neighbor{Address: daemon, ASN: 65533}, bfd.Config{}, strict)
+			s := start(t, bfd.Config{}, strict)
 			if !strict {
 				d.WaitFor("show route", []string{vip.String()}, nil)
 				return
@@ -217,11 +212,12 @@ func TestRouterWithoutBFD(t *testing.T) {
 // An operator who switches BFD off does not lose the session (RFC 5882 section 3.2).
 func TestAdminDown(t *testing.T) {
 	nettest.Need(t)
-	d := bgptest.StartFRR(t, link, frrConfig, "zebra", "bfdd", "bgpd")
-	s := start(t, bgp.Neighbor{Address: daemon, ASN: 65533}, bfd.Config{}, true)
+	d := bgptest.StartFRR(t, link, documented(t, "frr bfd")+documented(t, "frr strict"), "zebra", "bfdd", "bgpd")
+	s := start(t, bfd.Config{}, true)
+	s.d = d
 	s.wait(settled)
 	before := len(s.held())
-	d.Query("configure terminal\nbfd\npeer fd00:1::1 local-address fd00:1::2 interface far\nshutdown")
+	d.Query("configure terminal\nbfd\npeer fd00:1::1 multihop local-address fd00:1::2\nshutdown")
 	s.wait(func(n bgp.NeighborStatus, st session.Status) bool { return st.BFD.RemoteState == bfd.AdminDown })
 	time.Sleep(time.Second)
 	if n := s.speaker.Neighbors()[0]; !n.Established || len(s.held()) != before {

@@ -150,6 +150,10 @@ func (d *Daemon) plumb(link Link) {
 		d.t.Fatal(err)
 	}
 	d.t.Cleanup(func() { _ = netlink.LinkDel(veth) })
+	// FRR sends router advertisements: an address made of those would become the source of sessions.
+	if err := os.WriteFile("/proc/sys/net/ipv6/conf/"+d.Interface+"/accept_ra", []byte("0"), 0); err != nil {
+		d.t.Fatal(err)
+	}
 	d.up(&netlink.Handle{}, d.Interface, link.Near...)
 	d.up(there, "far", link.Far...)
 	d.up(there, "lo")
