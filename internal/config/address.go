@@ -120,7 +120,8 @@ func (it item) hostPrefix(what string) netip.Prefix {
 
 const (
 	targetForm = `ADDRESS:PORT, such as "[::1]:53" or 127.0.0.1:53`
-	listenForm = `ADDRESS:PORT, such as "[::1]:53", or "[::]:53" for every address`
+	listenForm = `ADDRESS:PORT, such as "[::1]:9410", or "[::]:9410" for every address`
+	serveForm  = `ADDRESS:PORT, such as "[::1]:53", or "[::]:53" for every IPv6 address and 0.0.0.0:53 for every IPv4 address`
 )
 
 // addrPort reads ADDRESS:PORT of one host.
@@ -138,8 +139,8 @@ func (it item) addrPort() netip.AddrPort {
 }
 
 // socket reads ADDRESS:PORT to listen on: the unspecified address is every address, port 0 any free one.
-func (it item) socket() netip.AddrPort {
-	ap := it.anyAddrPort(listenForm)
+func (it item) socket(what string) netip.AddrPort {
+	ap := it.anyAddrPort(what)
 	if ap.IsValid() && !ap.Addr().IsUnspecified() && !it.host(ap.Addr()).IsValid() {
 		return netip.AddrPort{}
 	}

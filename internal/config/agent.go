@@ -79,7 +79,7 @@ func (it item) absolute() string {
 }
 
 func metricsListen(it item) netip.AddrPort {
-	return it.object([]string{"listen"}, nil).need("listen", "ADDRESS:PORT").socket()
+	return it.object([]string{"listen"}, nil).need("listen", "ADDRESS:PORT").socket(listenForm)
 }
 
 func speakerConfig(it item) (bgp.Config, []BFD) {

@@ -32,11 +32,17 @@ func bridgeConfig(it item) (bridge.Config, announce.Times) {
 	for _, one := range o.need("uplinks", "the interfaces on which clients' packets arrive: [eth1]").list("interface") {
 		name := one.ifname()
 		uplinks.once(one, name)
+		if name == "lo" {
+			one.bad("nobody's packets arrive on lo: name the interfaces towards the routers, such as eth1")
+		}
 		c.Uplinks = append(c.Uplinks, name)
 	}
 	times := announce.Times{
 		Grace: o.get("grace").duration(announce.DefaultGrace, 0, time.Minute),
 		Max:   o.get("max").duration(announce.DefaultMax, time.Second, time.Hour),
+	}
+	if times.Grace > times.Max && o.has("grace") {
+		o.get("grace").bad("%s is longer than max, %s: after max all is withdrawn", span(times.Grace), span(times.Max))
 	}
 	if times.Grace == 0 {
 		times.Grace = -1 // routers are told at once
@@ -72,15 +78,22 @@ func peerList(list item, own string, c *bridge.Config) {
 		}
 		names.once(o.get("name"), p.Name)
 		sources.once(o.get("source"), p.Source)
-		for _, key := range []string{"sid", "sid4"} {
-			if o.has(key) {
-				segments.once(o.get(key), map[string]netip.Addr{"sid": p.SID, "sid4": p.SID4}[key])
-			}
-		}
+		foreign(o.get("source"), p.Source, c.Source)
+		segments.once(o.get("sid"), p.SID)
+		segments.once(o.get("sid4"), p.SID4)
+		foreign(o.get("sid"), p.SID, c.SID, c.SID4)
+		foreign(o.get("sid4"), p.SID4, c.SID, c.SID4)
 		if c.Source.IsValid() && p.Source.IsValid() && c.Source.Is4() != p.Source.Is4() {
 			o.get("source").bad("%s is of another address family than bridge.source %s: tunnels and probes need the same", p.Source, c.Source)
 		}
 		c.Peers = append(c.Peers, p)
+	}
+}
+
+// foreign reports an address of a peer that is this host's.
+func foreign(it item, a netip.Addr, own ...netip.Addr) {
+	if a.IsValid() && slices.Contains(own, a) {
+		it.bad("%s is this host's own: list only the others as peers", a)
 	}
 }
 
@@ -157,6 +170,9 @@ func guard(it item) announce.Guard {
 		g.HoldDown.Base = -1
 	}
 	g.HoldDown.Max = h.get("max").duration(0, time.Second, 24*time.Hour)
+	if h.has("max") && g.HoldDown.Base > g.HoldDown.Max && g.HoldDown.Max > 0 {
+		h.get("max").bad("%s is shorter than base, %s", span(g.HoldDown.Max), span(g.HoldDown.Base))
+	}
 	return g
 }
 

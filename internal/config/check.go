@@ -1,6 +1,7 @@
 package config
 
 import (
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -69,12 +70,12 @@ func check(it item, names places[string]) health.Check {
 	refuseOthers(o, kind)
 	c := schedule(o)
 	c.Name, c.Remote = name, o.get("scope").choice("local", []string{"local", "remote"}, nil) == "remote"
-	if kind == "listener" {
+	if watches(kind) {
 		if c.Remote {
-			o.get("scope").bad("a listener is on this host: write local")
+			o.get("scope").bad("a %s is on this host: write local", kind)
 		}
-		c.Listener = listener(o)
-		c.Timeout, c.Rise, c.Fall = 0, 1, 1 // the kernel's table is never in doubt
+		c.Listener, c.Process = watched(o, kind)
+		c.Timeout, c.Rise, c.Fall = 0, 1, 1 // what the kernel says is never in doubt
 		return c
 	}
 	c.Checker = checker(destination{object: o}, kind)
@@ -82,11 +83,14 @@ func check(it item, names places[string]) health.Check {
 }
 
 func checkTypes() []string {
-	return []string{"tcp", "udp", "dns", "http", "https", "icmp", "exec", "listener"}
+	return []string{"tcp", "udp", "dns", "http", "https", "icmp", "exec", "listener", "process"}
 }
 
+// watches tells that the kernel tells a check of that type what it wants to know.
+func watches(kind string) bool { return kind == "listener" || kind == "process" }
+
 func laterChecks() []string {
-	return []string{"http2", "grpc", "tls", "file", "process", "load"}
+	return []string{"http2", "grpc", "tls", "file", "load"}
 }
 
 // checkKeys returns the keys of a type of check beside its name; of an unknown type, all.
@@ -101,9 +105,10 @@ func checkKeys(kind string) []string {
 		"https":    append(httpKeys, "server_name", "ca_file", "insecure_skip_verify"),
 		"icmp":     {"target", "source", "device"},
 		"exec":     {"command", "env"},
-		"listener": {"proto", "port", "address"},
+		"listener": {"proto", "port", "address", "netns", "pid", "pid_file"},
+		"process":  {"pid_file", "cgroup", "unit"},
 	}
-	if kind != "listener" {
+	if !watches(kind) {
 		keys = append(keys, "timeout", "fall", "rise")
 	}
 	if kind != "" {
@@ -151,13 +156,83 @@ func schedule(o object) health.Check {
 	return c
 }
 
+func watched(o object, kind string) (*health.Listener, *health.Process) {
+	if kind == "process" {
+		return nil, process(o)
+	}
+	return listener(o), nil
+}
+
 func listener(o object) *health.Listener {
 	l := &health.Listener{
-		Network: o.need("proto", "tcp or udp").choice("", []string{"tcp", "udp"}, nil),
-		Port:    uint16(o.need("port", "the port that is listened on").integer(0, 1, 65535)),
+		Network:   o.need("proto", "tcp or udp").choice("", []string{"tcp", "udp"}, nil),
+		Port:      uint16(o.need("port", "the port that is listened on").integer(0, 1, 65535)),
+		Namespace: namespace(o),
 	}
 	if o.has("address") {
 		l.Address = o.get("address").addr("an IP address, such as ::1")
 	}
 	return l
+}
+
+// maxPID is the kernel's PID_MAX_LIMIT.
+const maxPID = 1 << 22
+
+// namespace reads where the sockets of a listener are.
+func namespace(o object) health.Namespace {
+	var n health.Namespace
+	switch o.atMostOne("netns", "pid", "pid_file") {
+	case "netns":
+		n.Path = o.get("netns").absolute()
+	case "pid":
+		n.PID = int(o.get("pid").integer(0, 1, maxPID))
+	case "pid_file":
+		n.PIDFile = o.get("pid_file").absolute()
+	}
+	return n
+}
+
+// process reads what is watched of a program.
+func process(o object) *health.Process {
+	p := new(health.Process)
+	switch o.atMostOne("pid_file", "cgroup", "unit") {
+	case "pid_file":
+		p.PIDFile = o.get("pid_file").absolute()
+	case "cgroup":
+		p.Cgroup = o.get("cgroup").absolute()
+	case "unit":
+		p.Unit = o.get("unit").unit()
+	default:
+		o.need("pid_file", "the file with the program's process number, or cgroup: a directory, or unit: NAME.service")
+	}
+	return p
+}
+
+// atMostOne returns which of some keys is there, "" if none is, and reports all but the first.
+func (o object) atMostOne(keys ...string) (first string) {
+	for _, key := range keys {
+		switch {
+		case !o.has(key):
+		case first == "":
+			first = key
+		default:
+			o.get(key).bad("%s is there too: remove one of them", first)
+		}
+	}
+	return first
+}
+
+// unit reads the name of a systemd unit that processes run in (systemd.unit(5)).
+func (it item) unit() string {
+	const what = "the full name of a unit that processes run in, such as edgedns.service"
+	text := it.str(what)
+	if text == "" {
+		return ""
+	}
+	kinds := []string{".service", ".scope", ".slice"}
+	if len(text) > 255 || !alphanumeric(text[0]) || !only(text, `:-_.\@`) || !slices.Contains(kinds, path.Ext(text)) {
+		it.bad("must be %s, not %q", what, text)
+		return ""
+	}
+	return text
 }

@@ -42,7 +42,7 @@ func listen(list item) []netip.AddrPort {
 	var all []netip.AddrPort
 	seen := make(places[netip.AddrPort])
 	for _, it := range list.list("address") {
-		ap := it.socket()
+		ap := it.socket(serveForm)
 		if ap.Port() != 0 {
 			seen.once(it, ap)
 		}

@@ -22,7 +22,7 @@ func FuzzParseAgent(f *testing.F) {
 				t.Errorf("accepted service %+v", s)
 			}
 			for _, c := range s.Health.Checks {
-				if (c.Checker == nil) == (c.Listener == nil) || c.Interval <= 0 || c.Rise < 1 || c.Fall < 1 {
+				if (c.Checker == nil) == (c.Listener == nil && c.Process == nil) || c.Interval <= 0 || c.Rise < 1 || c.Fall < 1 {
 					t.Errorf("accepted check %+v", c)
 				}
 			}

@@ -10,12 +10,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/anyedge/anyedge/pkg/announce"
+	"github.com/anyedge/anyedge/pkg/bfd"
 	"github.com/anyedge/anyedge/pkg/bgp"
 	"github.com/anyedge/anyedge/pkg/bgp/router"
 	"github.com/anyedge/anyedge/pkg/bridge"
 	"github.com/anyedge/anyedge/pkg/dnsserver"
 	"github.com/anyedge/anyedge/pkg/health"
 	"github.com/anyedge/anyedge/pkg/lab"
+	"github.com/anyedge/anyedge/pkg/session"
 	"github.com/anyedge/anyedge/pkg/steering"
 )
 
@@ -102,26 +104,56 @@ func TestParseAgentSample(t *testing.T) {
 	web := []announce.VIP{hostVIP("2001:db8:80::80/128"), hostVIP("2001:db8:80::81/128")}
 	web[0].Announce, web[1].Announce = covering, covering
 	want := Agent{
-		Site: "mec-1", Name: "mec-1", Bridge: bridge.Config{Mode: bridge.Off},
+		Site: "mec-1", Name: "mec-1-a",
 		BGP: bgp.Config{
 			ASN: 64611, RouterID: netip.MustParseAddr("10.1.0.10"), ListenPort: -1, HoldTime: 9 * time.Second,
 			Neighbors: []bgp.Neighbor{
 				{Address: netip.MustParseAddr("fd00:1::1"), ASN: 65533, TTLSecurity: true},
 				{Address: netip.MustParseAddr("fe80::1%eth1"), ASN: 65533},
+				{Address: netip.MustParseAddr("2001:db8:ff::1"), ASN: 65500, Multihop: 3},
 			},
 			Allowed: prefixes("2001:db8:53::53/128", "192.0.2.53/32", "2001:db8:80::/48", "2001:db8:81::81/128"),
 		},
+		BFD: []BFD{
+			{Config: bfd.Config{Peer: netip.MustParseAddr("fd00:1::1"), Either: true, Interval: 50 * time.Millisecond, Multiplier: 3}},
+			{Config: bfd.Config{Peer: netip.MustParseAddr("2001:db8:ff::1"), Multihop: true, MinTTL: 253, Interval: 50 * time.Millisecond, Multiplier: 3}},
+		},
 		VIP: VIP{Manage: true, Interface: "lo"},
+		Bridge: bridge.Config{
+			Mode: bridge.Auto, Uplinks: []string{"eth1"}, VNI: 4660, Limit: 100_000, Source: netip.MustParseAddr("2001:db8:1:1::10"),
+			SID: netip.MustParseAddr("2001:db8:1::d6"), SID4: netip.MustParseAddr("2001:db8:1::d4"),
+			VIPs: prefixes("2001:db8:53::53/128", "192.0.2.53/32", "2001:db8:80::80/128", "2001:db8:80::81/128", "2001:db8:81::81/128"),
+			Peers: []bridge.Peer{
+				{
+					Name: "mec-1-b", Site: "mec-1", Source: netip.MustParseAddr("2001:db8:1:1::11"),
+					SID: netip.MustParseAddr("2001:db8:1:b::d6"), SID4: netip.MustParseAddr("2001:db8:1:b::d4"),
+				},
+				{
+					Name: "mec-2-a", Site: "mec-2", Source: netip.MustParseAddr("2001:db8:2:1::10"),
+					SID: netip.MustParseAddr("2001:db8:2::d6"), SID4: netip.MustParseAddr("2001:db8:2::d4"),
+				},
+			},
+		},
+		Times:   announce.Times{Grace: time.Second, Max: time.Minute},
+		Peering: Peering{Port: 9412, Interval: 500 * time.Millisecond},
+		Guards:  announce.Guards{Brake: announce.Brake{Share: 0.5, Window: 10 * time.Second}},
 		Services: []Service{
 			{
 				Announce: announce.Service{
 					Name: "dns", VIPs: []announce.VIP{hostVIP("2001:db8:53::53/128"), hostVIP("192.0.2.53/32")},
 					Settle: 2 * time.Second, Drain: 5 * time.Second, File: "/run/anyedge/drain-dns",
+					Guard: announce.Guard{
+						Withdrawals: 10, Per: time.Hour, HoldDown: announce.HoldDown{Base: time.Second, Max: 10 * time.Minute},
+					},
 				},
 				Health: health.Service{Name: "dns", Checks: []health.Check{
 					every("answers", health.DNS{Target: netip.MustParseAddrPort("[::1]:53"), Name: "health.edge.example.", Type: 28}),
 					{
 						Name: "socket", Listener: &health.Listener{Network: "udp", Port: 53},
+						Interval: time.Second, FastInterval: 200 * time.Millisecond, Rise: 1, Fall: 1,
+					},
+					{
+						Name: "lives", Process: &health.Process{Unit: "edgedns.service"},
 						Interval: time.Second, FastInterval: 200 * time.Millisecond, Rise: 1, Fall: 1,
 					},
 				}},
@@ -259,6 +291,9 @@ func TestParseSetupSamples(t *testing.T) {
 			Neighbors: []router.Neighbor{{Address: netip.MustParseAddr("2001:db8:0:1::2"), ASN: 64500}},
 			Prefixes:  prefixes("2001:db8:53::/48"),
 		},
+		BFD: []session.Neighbor{{Config: bfd.Config{
+			Peer: netip.MustParseAddr("2001:db8:0:1::2"), Interval: 50 * time.Millisecond, Multiplier: 3,
+		}}},
 	}
 	if d := diff(r, sample(t, "router.yaml", ParseSetup)); d != "" {
 		t.Errorf("router.yaml (-want +got)\n%s", d)
@@ -290,5 +325,72 @@ func TestParseTopologySample(t *testing.T) {
 	}
 	if d := diff(want, sample(t, "minimal.clab.yml", ParseTopology)); d != "" {
 		t.Errorf("(-want +got)\n%s", d)
+	}
+}
+
+func TestWatchedChecks(t *testing.T) {
+	t.Parallel()
+	listener := func(n health.Namespace) health.Check {
+		return health.Check{Listener: &health.Listener{Network: "udp", Port: 53, Namespace: n}}
+	}
+	process := func(p health.Process) health.Check { return health.Check{Process: &p} }
+	for text, want := range map[string]health.Check{
+		"type: listener, proto: udp, port: 53":                                     listener(health.Namespace{}),
+		"type: listener, proto: udp, port: 53, netns: /run/netns/dns":              listener(health.Namespace{Path: "/run/netns/dns"}),
+		"type: listener, proto: udp, port: 53, pid: 4711":                          listener(health.Namespace{PID: 4711}),
+		"type: listener, proto: udp, port: 53, pid_file: /run/dns.pid":             listener(health.Namespace{PIDFile: "/run/dns.pid"}),
+		"type: process, pid_file: /run/dns.pid":                                    process(health.Process{PIDFile: "/run/dns.pid"}),
+		"type: process, cgroup: /sys/fs/cgroup/system.slice/a.service":             process(health.Process{Cgroup: "/sys/fs/cgroup/system.slice/a.service"}),
+		"type: process, unit: edgedns.service":                                     process(health.Process{Unit: "edgedns.service"}),
+		`type: process, unit: 'dns@a\x2db.service'`:                                process(health.Process{Unit: `dns@a\x2db.service`}),
+		"type: process, unit: session-1.scope, interval: 1s, fast_interval: 200ms": process(health.Process{Unit: "session-1.scope"}),
+	} {
+		want.Name, want.Interval, want.FastInterval, want.Rise, want.Fall = "socket", time.Second, 200*time.Millisecond, 1, 1
+		got := mustParse(t, ParseAgent, agentFile, "type: listener, proto: udp, port: 53", text).Services[0].Health.Checks[1]
+		if d := diff(want, got); d != "" {
+			t.Errorf("%s (-want +got)\n%s", text, d)
+		}
+	}
+}
+
+func TestBrake(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]announce.Brake{
+		"{services: 3}":              {Services: 3},
+		"{services: 100%}":           {Share: 1},
+		"{services: off}":            {Services: -1},
+		"{window: 1m}":               {Window: time.Minute},
+		"{services: 1%, window: 1s}": {Share: 0.01, Window: time.Second},
+	} {
+		a := mustParse(t, ParseAgent, agentFile, "vip: {manage: true}", "guards: {brake: "+text+"}")
+		if got := a.Guards.Brake; got != want {
+			t.Errorf("%s: got %+v, want %+v", text, got, want)
+		}
+	}
+}
+
+func TestGuard(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]announce.Guard{
+		"{}":                               {},
+		"{fail: closed}":                   {Fail: announce.Closed},
+		"{withdrawals: 3, per: 10m}":       {Withdrawals: 3, Per: 10 * time.Minute},
+		"{hold_down: {base: 0s}}":          {HoldDown: announce.HoldDown{Base: -1}},
+		"{hold_down: {base: 5s, max: 5s}}": {HoldDown: announce.HoldDown{Base: 5 * time.Second, Max: 5 * time.Second}},
+	} {
+		a := mustParse(t, ParseAgent, agentFile, "settle: 2s", "guard: "+text)
+		if got := a.Services[0].Announce.Guard; got != want {
+			t.Errorf("%s: got %+v, want %+v", text, got, want)
+		}
+	}
+}
+
+// A grace of nothing is a wish, not the default.
+func TestNoGrace(t *testing.T) {
+	t.Parallel()
+	a := mustParse(t, ParseAgent, agentFile, "vip: {manage: true}",
+		`bridge: {uplinks: [eth1], grace: 0s}`+"\n"+`peers: [{name: b, site: b, source: "2001:db8:2::1"}]`)
+	if want := (announce.Times{Grace: -1, Max: time.Minute}); a.Times != want {
+		t.Errorf("got %+v, want %+v", a.Times, want)
 	}
 }
