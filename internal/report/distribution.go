@@ -270,7 +270,7 @@ func drawBins(c draw.Canvas, s WeightedSample, area bool, low float64, x, y func
 		end = right
 	}
 	if area {
-		fill(c, s.Color.soft(), bars)
+		fill(c, s.Color.Pale(), bars)
 	} else if len(line) > 0 {
 		line.Line(vg.Point{X: end, Y: y(0)})
 		stroke(c, draw.LineStyle{Color: s.Color, Width: 1.2}, line)

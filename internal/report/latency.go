@@ -139,7 +139,7 @@ func (d latency) drawSite(c draw.Canvas, site string, at, y func(float64) vg.Len
 		}
 		box(&dots, mid-size, y(p.MeanMs)-size, mid+size, y(p.MeanMs)+size)
 	}
-	fill(c, d.colors[site].soft(), ranges)
+	fill(c, d.colors[site].Pale(), ranges)
 	fill(c, d.colors[site], dots)
 }
 

@@ -36,8 +36,8 @@ const palette = 8
 // Site returns the colour of the site with a number; they repeat.
 func Site(n int) Color { return siteColors + 2*Color(n%palette) }
 
-// soft returns the paler sister of a site's colour, for areas.
-func (c Color) soft() Color { return c + 1 }
+// Pale returns the paler sister of a site's colour, for areas.
+func (c Color) Pale() Color { return c + 1 }
 
 func (c Color) css() string {
 	switch {

@@ -130,7 +130,7 @@ func course(r lab.Result, colors map[string]report.Color) (report.Section, error
 
 // aside are figures that are left out of the table of all runs, which would be too wide.
 var aside = []string{
-	"withdrawn", "unbridged", "healed", "announced", "returned", "back", "route_changes", "tcp_timeouts", "tcp_silent_ms",
+	"confirmed", "first_route", "withdrawn", "unbridged", "healed", "announced", "returned", "back", "route_changes", "tcp_timeouts", "tcp_silent_ms",
 }
 
 // allRuns lists every run.

@@ -98,10 +98,10 @@ func windows(m lab.Measured) []window {
 	return all
 }
 
-// stateColors are those of the states that an agent may have an address in; others are not drawn.
+// stateColors are those of the states that an agent may have an address in, paler than those of sites; others are not drawn.
 var stateColors = map[string]report.Color{
-	"up": report.Site(2), "settling": report.Site(6), "bridged": report.Site(3), "depreferred": report.Site(4), "held": report.Site(7),
-	"withdrawn": report.Soft, "draining": report.Site(5), "degraded": report.Site(5),
+	"up": report.Site(2).Pale(), "settling": report.Site(6).Pale(), "bridged": report.Site(3).Pale(), "depreferred": report.Site(4).Pale(),
+	"held": report.Site(1).Pale(), "withdrawn": report.Soft, "draining": report.Site(5).Pale(), "degraded": report.Site(7).Pale(),
 }
 
 // lanesOf makes rows of a trace.
