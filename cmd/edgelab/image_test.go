@@ -31,6 +31,7 @@ var routers = []struct {
 	want              string
 }{
 	{"quickstart-frr", "/usr/lib/frr/bgpd", "frr", "r1", []string{"vtysh", "-c", "show bgp summary json"}, `"totalPeers":3`},
+	{"sessions", "/usr/lib/frr/bgpd", "frr", "r0", []string{"vtysh", "-c", "show bgp ipv6 2001:db8:80::80/128"}, "Paths: (4 available"},
 	{"bird", "bird", "bird2", "r0", []string{"birdc", "show", "route", "for", "2001:db8:80::80"}, "2001:db8:80::80/128"},
 }
 

@@ -100,7 +100,7 @@ func takes(n lab.Node, b lab.Bind, file string) error {
 		return accepts("bird", "-p", "-c", file)
 	case b.Target == "/etc/exabgp/exabgp.conf":
 		return accepts("exabgp", "--validate", file)
-	case b.Target == "/etc/frr/daemons" || n.Image == lab.ExaBGP:
+	case b.Target == "/etc/frr/daemons" || n.Image == lab.ExaBGP || filepath.Ext(b.Target) == ".key":
 		return nil // taken as it is
 	case n.Cmd[0] == "edgelab":
 		_, err := readSetup(file)
