@@ -3,7 +3,8 @@
 // neighbor or the path to it is dead.
 //
 // Codec and session machine are pure: no clock, no I/O. One OS thread of its own, real-time where that is allowed, runs
-// all sessions and allocates nothing per packet.
+// all sessions and allocates nothing per packet. It cannot run while the Go runtime stops the world, which takes long on
+// a machine whose cores are all taken: then another thread, which takes no part in that, repeats the packets.
 //
 // Not built: authentication (packets with the A bit are discarded), the Echo function, Demand mode of our own (a peer's
 // is obeyed).
@@ -102,7 +103,7 @@ type Status struct {
 	RTScheduled   bool          // the thread has SCHED_FIFO
 
 	Sent, Received      uint64        // packets; received: those that count
-	StoodIn             uint64        // packets, beside Sent, that left while the Go runtime stood still
+	StoodIn             uint64        // packets, beside Sent, that another thread sent because the first one was late
 	Gap                 time.Duration // longest time between two received packets while up, as the kernel saw it
 	LocalDiscriminator  uint32
 	RemoteDiscriminator uint32

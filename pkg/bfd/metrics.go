@@ -6,7 +6,7 @@ var _ prometheus.Collector = (*Sessions)(nil)
 
 // descriptions of what is read at every scrape.
 type descriptions struct {
-	up, failed, sent, received, detection, gap, late, realtime, discarded *prometheus.Desc
+	up, failed, sent, stoodIn, received, detection, gap, late, realtime, discarded *prometheus.Desc
 }
 
 func describe() descriptions {
@@ -17,11 +17,12 @@ func describe() descriptions {
 		up:        session("session_up", "1 while the BFD session is up."),
 		failed:    session("session_failed", "1 from a failure of the BFD session until it is up again; 0 after AdminDown."),
 		sent:      session("packets_sent_total", "Control packets given to the kernel."),
+		stoodIn:   session("packets_stood_in_total", "Control packets that another thread sent because the first one was late."),
 		received:  session("packets_received_total", "Control packets of the peer that counted."),
 		detection: session("detection_time_seconds", "Silence of the peer that is a failure; 0 while it is not heard."),
 		gap:       session("longest_gap_seconds", "Longest time between two packets of the peer while up, as the kernel saw it."),
 		late: prometheus.NewDesc("anyedge_bfd_late_seconds",
-			"Worst lateness ever of the thread that sends: peers must have more patience than this.", nil, nil),
+			"Worst lateness ever of the thread that runs the sessions; another one sends for it meanwhile.", nil, nil),
 		realtime: prometheus.NewDesc("anyedge_bfd_realtime", "1 if the thread that sends has real-time scheduling.", nil, nil),
 		discarded: prometheus.NewDesc("anyedge_bfd_packets_discarded_total",
 			"Packets that did not count, by rule of RFC 5880 section 6.8.6.", []string{"reason"}, nil),
@@ -31,7 +32,7 @@ func describe() descriptions {
 // Describe implements prometheus.Collector.
 func (s *Sessions) Describe(ch chan<- *prometheus.Desc) {
 	d := describe()
-	for _, one := range []*prometheus.Desc{d.up, d.failed, d.sent, d.received, d.detection, d.gap, d.late, d.realtime, d.discarded} {
+	for _, one := range []*prometheus.Desc{d.up, d.failed, d.sent, d.stoodIn, d.received, d.detection, d.gap, d.late, d.realtime, d.discarded} {
 		ch <- one
 	}
 }
@@ -49,6 +50,7 @@ func (s *Sessions) Collect(ch chan<- prometheus.Metric) {
 		}{
 			d.up: {gauge, number(st.State == Up)}, d.failed: {gauge, number(st.Failed)},
 			d.sent: {counter, float64(st.Sent)}, d.received: {counter, float64(st.Received)},
+			d.stoodIn:   {counter, float64(st.StoodIn)},
 			d.detection: {gauge, st.DetectionTime.Seconds()}, d.gap: {gauge, st.Gap.Seconds()},
 		} {
 			ch <- prometheus.MustNewConstMetric(desc, m.kind, m.value, st.Peer.String(), st.Interface)

@@ -237,7 +237,7 @@ func trouble(err error, port uint16) string {
 	case unix.ECONNREFUSED:
 		return fmt.Sprintf("the peer's UDP port %d is closed: enable BFD for this host there", port)
 	case errTTL:
-		return "the peer's packets come with too low a TTL: it is further away than configured"
+		return "the peer's packets come with too low a TTL: it is further away than configured, or BIRD, which sends multihop ones with 64"
 	case errAuthentication:
 		return "the peer's packets are authenticated, which is not supported: disable it there"
 	default:

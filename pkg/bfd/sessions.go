@@ -126,12 +126,15 @@ func (s *Sessions) run(l *loop) error {
 	var threads sync.WaitGroup
 	var failure error
 	threads.Go(func() {
-		punctual()
+		_, back := punctual()
+		defer back()
 		l.standIn.run()
 	})
 	threads.Go(func() {
 		defer close(states)
-		l.realtime = punctual()
+		var back func()
+		l.realtime, back = punctual()
+		defer back()
 		if !l.realtime {
 			s.log.Warn("BFD runs without real-time scheduling: on a busy machine peers may take it for dead",
 				"remedy", "CAP_SYS_NICE, or LimitRTPRIO=10 in the unit")
@@ -180,7 +183,7 @@ func (r *runner) full() Status {
 	return s
 }
 
-// Late returns the worst lateness of the thread that runs all sessions, ever: what it cost peers in patience.
+// Late returns the worst lateness ever of the thread that runs all sessions. Another one sends for it meanwhile.
 func (s *Sessions) Late() time.Duration { return time.Duration(s.late.Load()) }
 
 // Discarded returns how many packets did not count, by reason.

@@ -167,14 +167,19 @@ type fakePeer struct {
 
 func newFakePeer(t *testing.T) *fakePeer {
 	t.Helper()
-	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: theirs.AsSlice()})
+	f := &fakePeer{t: t, conn: listenOn(t, theirs), sample: packet{state: Down, detectMult: 3, myDiscr: 77, desiredMinTx: 20 * ms, requiredMin: time.Second}}
+	f.ttl(255)
+	return f
+}
+
+func listenOn(t *testing.T, a netip.Addr) *net.UDPConn {
+	t.Helper()
+	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: a.AsSlice()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	f := &fakePeer{t: t, conn: conn, sample: packet{state: Down, detectMult: 3, myDiscr: 77, desiredMinTx: 20 * ms, requiredMin: time.Second}}
-	f.ttl(255)
-	return f
+	return conn
 }
 
 func (f *fakePeer) ttl(n int) {
