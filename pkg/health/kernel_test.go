@@ -341,8 +341,8 @@ func TestFloodHidesNoEnd(t *testing.T) {
 	}
 	close(reading)
 	wait(m, Down)
-	if lost := testutil.ToFloat64(m.metrics.lost); lost == 0 {
-		t.Error("no event was lost: the queue was not flooded")
+	for testutil.ToFloat64(m.metrics.lost) == 0 { // the end may have been seen a moment before it
+		time.Sleep(time.Millisecond)
 	}
 }
 
