@@ -74,16 +74,16 @@ func TestBlockedLoopIsCovered(t *testing.T) {
 	nettest.Need(t)
 	block, blocked := make(chan struct{}), make(chan struct{})
 	var once bool
-	a, _ := run(t, Config{Local: ours, Peer: theirs, Interval: 50 * ms, Multiplier: 4}, Config{Local: ours, Peer: netip.MustParseAddr("127.0.0.3"), OnChange: func(s Status) {
+	a, _ := run(t, Config{Local: ours, Peer: theirs, Interval: 50 * ms, Multiplier: 10}, Config{Local: ours, Peer: netip.MustParseAddr("127.0.0.3"), OnChange: func(s Status) {
 		if s.State == Init && !once {
 			once = true
 			close(blocked)
 			<-block
 		}
 	}})
-	b, _ := run(t, Config{Local: theirs, Peer: ours, Interval: 50 * ms, Multiplier: 4})
-	await(t, b, "fast", func(s Status) bool { return up(s) && s.DetectionTime == 200*ms })
-	await(t, a, "fast", func(s Status) bool { return up(s) && s.DetectionTime == 200*ms })
+	b, _ := run(t, Config{Local: theirs, Peer: ours, Interval: 50 * ms, Multiplier: 10})
+	await(t, b, "fast", func(s Status) bool { return up(s) && s.DetectionTime == 500*ms })
+	await(t, a, "fast", func(s Status) bool { return up(s) && s.DetectionTime == 500*ms })
 	since := b.Status()[0].Since
 	f := newFakePeer(t)
 	_ = f.conn.Close()
@@ -91,7 +91,7 @@ func TestBlockedLoopIsCovered(t *testing.T) {
 	f.ttl(255)
 	f.say(f.sample.append(nil))
 	<-blocked
-	time.Sleep(600 * ms) // three detection times
+	time.Sleep(900 * ms) // longer than the detection time, shorter than patience
 	close(block)
 	await(t, a, "back", func(Status) bool { return a.Status()[1].State == Init })
 	if s := b.Status()[0]; s.State != Up || s.Since != since {
