@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"context"
 	"net/netip"
+	"time"
 
 	"github.com/anyedge/anyedge/internal/config"
 	"github.com/anyedge/anyedge/pkg/announce"
+	"github.com/anyedge/anyedge/pkg/bfd"
 	"github.com/anyedge/anyedge/pkg/bgp"
 	"github.com/anyedge/anyedge/pkg/session"
 )
@@ -27,6 +29,7 @@ func (a *agent) openSessions(cfg config.Agent) (err error) {
 	}
 	var watched []session.Neighbor
 	for _, b := range cfg.BFD {
+		b.Interval = a.bearable(b.Config)
 		watched = append(watched, session.Neighbor{Config: b.Config, Strict: b.Strict})
 	}
 	if a.sessions, err = session.New(a.log, a.speaker, a.noteSession, watched...); err != nil {
@@ -34,6 +37,25 @@ func (a *agent) openSessions(cfg config.Agent) (err error) {
 	}
 	a.registry.MustRegister(a.sessions)
 	return nil
+}
+
+// usualInterval needs no proof: any machine sends so punctually.
+const usualInterval = 50 * time.Millisecond
+
+// bearable returns the interval that is asked for, or the usual one where this machine is not punctual enough for it: false
+// failures would be worse than late ones.
+func (a *agent) bearable(c bfd.Config) time.Duration {
+	if c.Interval >= usualInterval {
+		return c.Interval
+	}
+	worst, ok := bfd.SelfTest(context.Background(), c.Interval, c.Multiplier)
+	if ok {
+		a.log.Info("bfd self-test passed", "neighbor", c.Peer, "interval", c.Interval, "worst", worst)
+		return c.Interval
+	}
+	a.log.Warn("bfd self-test failed: this machine sends too late for the interval, the usual one is used; see docs/bfd.md for real-time scheduling",
+		"neighbor", c.Peer, "interval", c.Interval, "worst", worst, "used", usualInterval)
+	return usualInterval
 }
 
 // noteSession tells the journal, and whoever watches, what BFD says of a neighbor.

@@ -141,13 +141,11 @@ func bfdConfig(it item, neighbor netip.Addr, multihop uint8, ttlSecurity bool) *
 	if !it.present() || !neighbor.IsValid() {
 		return nil
 	}
+	// Of multihop neighbors any hop limit counts: BIRD sends with 64.
 	c := bfd.Config{
 		Peer: neighbor, Multihop: multihop > 0, Either: ttlSecurity,
 		Interval:   o.get("interval").duration(50*time.Millisecond, time.Millisecond, time.Minute),
 		Multiplier: uint8(o.get("multiplier").integer(3, 1, 255)),
-	}
-	if multihop > 0 {
-		c.MinTTL = uint8(256 - int(multihop))
 	}
 	return &BFD{Config: c, Strict: o.get("strict").boolean(false)}
 }

@@ -116,7 +116,7 @@ func TestParseAgentSample(t *testing.T) {
 		},
 		BFD: []BFD{
 			{Config: bfd.Config{Peer: netip.MustParseAddr("fd00:1::1"), Either: true, Interval: 50 * time.Millisecond, Multiplier: 3}},
-			{Config: bfd.Config{Peer: netip.MustParseAddr("2001:db8:ff::1"), Multihop: true, MinTTL: 253, Interval: 50 * time.Millisecond, Multiplier: 3}},
+			{Config: bfd.Config{Peer: netip.MustParseAddr("2001:db8:ff::1"), Multihop: true, Interval: 50 * time.Millisecond, Multiplier: 3}},
 		},
 		VIP: VIP{Manage: true, Interface: "lo"},
 		Bridge: bridge.Config{
