@@ -156,10 +156,14 @@ func podGap(ms float64) string {
 
 func (d *demo) table() error {
 	t := tabwriter.NewWriter(d.out, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(t, "SITE\tFAULT\tDETECTED AFTER\tWITHDRAWN AFTER\tTAKEN OVER BY\tLOST\tMTTR\tRTT TO SITE\tPOD CLIENT")
+	fmt.Fprintln(t, "SITE\tFAULT\tDETECTED AFTER\tBRIDGED AFTER\tROUTERS TOLD AFTER\tTAKEN OVER BY\tLOST\tMTTR\tRTT TO SITE\tPOD CLIENT")
 	for _, r := range d.rows {
-		fmt.Fprintf(t, "%s\t%s\t%.1f ms\t%.1f ms\t%s\t%d\t%.0f ms\t%.1f ms\t%s\n", r.SiteFrom, r.Fault,
-			r.DetectMs, r.WithdrawMs, r.SiteTo, r.Lost, r.MTTRMs, r.RTTMs, podGap(r.podGap))
+		bridged := "-"
+		if at, is := r.Phases["bridged"]; is {
+			bridged = fmt.Sprintf("%.1f ms", at)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%.1f ms\t%s\t%.1f ms\t%s\t%d\t%.0f ms\t%.1f ms\t%s\n", r.SiteFrom, r.Fault,
+			r.DetectMs, bridged, r.WithdrawMs, r.SiteTo, r.Lost, r.MTTRMs, r.RTTMs, podGap(r.podGap))
 	}
 	return t.Flush()
 }
