@@ -22,7 +22,7 @@ var mayImport = map[string][]string{
 	"pkg/bgp/router":   {},
 	"pkg/bgp/bgptest":  {},
 	"pkg/vip":          {},
-	"pkg/siteapi":      {},
+	"pkg/siteapi":      {"internal/unixapi"},
 	"pkg/steering":     {},
 	"pkg/probe":        {},
 	"pkg/app":          {"pkg/probe"},
@@ -36,7 +36,7 @@ var mayImport = map[string][]string{
 	"pkg/lab":          {"pkg/probe", "pkg/bgp/router", "pkg/bfd", "pkg/session"},
 	"internal/config":  {"pkg/*"},
 	"internal/nettest": {}, "internal/debughttp": {}, "internal/program": {},
-	"internal/manual": {}, "internal/sdnotify": {},
+	"internal/manual": {}, "internal/unixapi": {}, "internal/sdnotify": {},
 	"internal/report": {"pkg/probe"}, "internal/report/labreport": {"internal/report", "pkg/lab"}, "internal/report/reporttest": {},
 	"cmd/edgeagent": {"*"}, "cmd/edgedns": {"*"}, "cmd/edgeprobe": {"*"}, "cmd/edgectl": {"*"}, "cmd/edgelab": {"*"},
 }

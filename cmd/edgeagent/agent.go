@@ -16,6 +16,7 @@ import (
 	"github.com/anyedge/anyedge/internal/debughttp"
 	"github.com/anyedge/anyedge/internal/program"
 	"github.com/anyedge/anyedge/internal/sdnotify"
+	"github.com/anyedge/anyedge/internal/unixapi"
 	"github.com/anyedge/anyedge/pkg/announce"
 	"github.com/anyedge/anyedge/pkg/bgp"
 	"github.com/anyedge/anyedge/pkg/bridge"
@@ -99,7 +100,7 @@ func open(cfg config.Agent, log *slog.Logger) (_ *agent, err error) {
 		return nil, err
 	}
 	if cfg.API.Socket != "" {
-		if a.socket, err = siteapi.Listen(cfg.API.Socket); err != nil {
+		if a.socket, err = unixapi.Listen(cfg.API.Socket, "api.socket"); err != nil {
 			return nil, err
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"github.com/anyedge/anyedge/internal/unixapi"
 	"github.com/anyedge/anyedge/pkg/siteapi"
 )
 
@@ -66,7 +67,7 @@ func (f *fakeAgent) Undrain(services ...string) error { return f.obey(services, 
 func serve(t *testing.T) (*fakeAgent, string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "agent.sock")
-	l, err := siteapi.Listen(path)
+	l, err := unixapi.Listen(path, "api.socket")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,18 +11,11 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/net/netutil"
+	"github.com/anyedge/anyedge/internal/unixapi"
 )
 
-// Limits of what a client may ask and how long it may take.
-const (
-	maxClients   = 64
-	maxBody      = 4 << 10
-	maxHeader    = 8 << 10
-	readLimit    = 5 * time.Second
-	writeLimit   = 5 * time.Second
-	watchSpacing = 50 * time.Millisecond // between two lines of a watch: what changes meanwhile is in the next one
-)
+// watchSpacing lies between two lines of a watch: what changes meanwhile is in the next one.
+const watchSpacing = 50 * time.Millisecond
 
 // Agent is what the server serves. Its methods may be called from several goroutines at once.
 type Agent interface {
@@ -37,8 +30,6 @@ type Agent interface {
 type Server struct {
 	agent Agent
 	log   *slog.Logger
-
-	running sync.WaitGroup // requests
 
 	mu       sync.Mutex // guards watchers
 	watchers map[chan struct{}]bool
@@ -66,46 +57,26 @@ func (s *Server) Notify() {
 
 // Serve answers on l until ctx is done, then closes l and all connections, and returns nil.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	srv := &http.Server{
-		Handler:           s.handler(),
-		ReadHeaderTimeout: readLimit,
-		ReadTimeout:       readLimit,
-		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    maxHeader,
-		BaseContext:       func(net.Listener) context.Context { return ctx },
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-	}
-	stop := context.AfterFunc(ctx, func() { srv.Close() })
-	defer stop()
-	defer s.running.Wait()
-	err := srv.Serve(netutil.LimitListener(l, maxClients))
-	if ctx.Err() != nil {
-		return nil
-	}
-	return err
+	return unixapi.Serve(ctx, l, s.handler(), s.log)
 }
 
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { s.answer(w, http.StatusOK, s.agent.Status()) })
+	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) {
+		unixapi.Answer(w, s.log, http.StatusOK, s.agent.Status())
+	})
 	mux.HandleFunc("GET /v1/watch", s.watch)
 	mux.HandleFunc("POST /v1/drain", s.obey(s.agent.Drain))
 	mux.HandleFunc("POST /v1/undrain", s.obey(s.agent.Undrain))
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.running.Add(1)
-		defer s.running.Done()
-		mux.ServeHTTP(w, r)
-	})
+	return mux
 }
 
 // obey carries an order out.
 func (s *Server) obey(do func(services ...string) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var o order
-		dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
-		dec.DisallowUnknownFields()
-		if err := dec.Decode(&o); err != nil {
-			s.answer(w, http.StatusBadRequest, refusal{`the body must be {"service": NAME}, or {} for all: ` + err.Error()})
+		if err := unixapi.Read(w, r, &o, `{"service": NAME}, or {} for all`); err != nil {
+			unixapi.Refuse(w, s.log, http.StatusBadRequest, err)
 			return
 		}
 		var services []string
@@ -116,21 +87,12 @@ func (s *Server) obey(do func(services ...string) error) http.HandlerFunc {
 		s.log.Info("api order", "path", r.URL.Path, "service", o.Service, "err", err)
 		switch {
 		case errors.Is(err, ErrNoService):
-			s.answer(w, http.StatusNotFound, refusal{err.Error()})
+			unixapi.Refuse(w, s.log, http.StatusNotFound, err)
 		case err != nil:
-			s.answer(w, http.StatusInternalServerError, refusal{err.Error()})
+			unixapi.Refuse(w, s.log, http.StatusInternalServerError, err)
 		default:
-			s.answer(w, http.StatusOK, s.agent.Status())
+			unixapi.Answer(w, s.log, http.StatusOK, s.agent.Status())
 		}
-	}
-}
-
-func (s *Server) answer(w http.ResponseWriter, code int, body any) {
-	w.Header().Set("Content-Type", "application/json")
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeLimit))
-	w.WriteHeader(code)
-	if err := json.NewEncoder(w).Encode(body); err != nil {
-		s.log.Debug("api answer not sent", "err", err)
 	}
 }
 
@@ -147,7 +109,7 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		if !bytes.Equal(line, last) {
-			_ = c.SetWriteDeadline(time.Now().Add(writeLimit))
+			_ = c.SetWriteDeadline(time.Now().Add(unixapi.WriteLimit))
 			if _, err := w.Write(append(line, '\n')); err != nil {
 				return
 			}

@@ -186,8 +186,3 @@ func (m Milliseconds) String() string { return time.Duration(m).Round(10 * time.
 type order struct {
 	Service string `json:"service"`
 }
-
-// refusal is the body of an error.
-type refusal struct {
-	Error string `json:"error"`
-}

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -18,6 +17,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
+
+	"github.com/anyedge/anyedge/internal/unixapi"
 )
 
 // net/http lingers half a second over a connection that it refused in the middle of a body.
@@ -58,7 +59,7 @@ func socket(t *testing.T) string { return filepath.Join(t.TempDir(), "run", "age
 func serve(t *testing.T, agent Agent) (s *Server, path string, stop func()) {
 	t.Helper()
 	path = socket(t)
-	l, err := Listen(path)
+	l, err := unixapi.Listen(path, "api.socket")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,20 +144,22 @@ func TestWatch(t *testing.T) {
 func TestBadRequests(t *testing.T) {
 	t.Parallel()
 	_, path, _ := serve(t, &fakeAgent{})
-	c := NewClient(path)
+	c := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) {
+		return net.Dial("unix", path)
+	}}}
 	for _, tt := range []struct {
 		method, path, body string
 		want               int
 	}{
 		{"POST", "/v1/drain", "", 400}, {"POST", "/v1/drain", "[]", 400}, {"POST", "/v1/drain", `{"x":1}`, 400},
-		{"POST", "/v1/drain", `{"service":"` + strings.Repeat("x", maxBody) + `"}`, 400},
+		{"POST", "/v1/drain", `{"service":"` + strings.Repeat("x", 4<<10) + `"}`, 400},
 		{"GET", "/v1/drain", "", 405}, {"POST", "/v1/status", "", 405}, {"GET", "/", "", 404},
 	} {
 		r, err := http.NewRequestWithContext(t.Context(), tt.method, "http://agent"+tt.path, strings.NewReader(tt.body))
 		if err != nil {
 			t.Fatal(err)
 		}
-		answer, err := c.http.Do(r)
+		answer, err := c.Do(r)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -164,36 +167,6 @@ func TestBadRequests(t *testing.T) {
 		if answer.StatusCode != tt.want {
 			t.Errorf("%s %s %.20q: %d, want %d", tt.method, tt.path, tt.body, answer.StatusCode, tt.want)
 		}
-	}
-}
-
-func TestListen(t *testing.T) {
-	t.Parallel()
-	path := socket(t)
-	l, err := Listen(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o660 {
-		t.Errorf("%v, %v", info.Mode(), err)
-	}
-	if _, err := Listen(path); err == nil || !strings.Contains(err.Error(), "another program serves it") {
-		t.Errorf("a second agent: %v", err)
-	}
-	l.(*net.UnixListener).SetUnlinkOnClose(false)
-	l.Close() // as if it was killed
-	if l, err = Listen(path); err != nil {
-		t.Fatalf("after a crash: %v", err)
-	}
-	l.Close()
-	if _, err := os.Stat(path); err == nil {
-		t.Error("the socket stays behind")
-	}
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Listen(path); err == nil || !strings.Contains(err.Error(), "no socket") {
-		t.Errorf("a file: %v", err)
 	}
 }
 

@@ -1,4 +1,6 @@
-package siteapi
+// Package unixapi is the plumbing of an API over a Unix socket: HTTP and JSON, an error as {"error": "..."}, and the
+// socket's mode as the whole access control.
+package unixapi
 
 import (
 	"context"
@@ -18,12 +20,13 @@ const mode = 0o660
 
 // Listen makes the socket, mode 0660, and its directory if that is missing. A socket that a killed process left is
 // replaced, one that somebody serves and a file that is no socket are not. Closing the listener removes the socket.
-func Listen(path string) (net.Listener, error) {
+// key is where the configuration names the path, for errors.
+func Listen(path, key string) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, fmt.Errorf("api socket %s: %w", path, err)
+		return nil, fmt.Errorf("%s %s: %w", key, path, err)
 	}
 	if err := removeStale(path); err != nil {
-		return nil, fmt.Errorf("api socket %s: %w", path, err)
+		return nil, fmt.Errorf("%s %s: %w", key, path, err)
 	}
 	// The mode is there before the name is: nobody gets in between. The umask may have taken some of it.
 	private := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
@@ -34,11 +37,11 @@ func Listen(path string) (net.Listener, error) {
 	}}
 	l, err := private.Listen(context.Background(), "unix", path)
 	if err != nil {
-		return nil, fmt.Errorf("api socket: %w", err)
+		return nil, fmt.Errorf("%s: %w", key, err)
 	}
 	if err := os.Chmod(path, mode); err != nil {
 		l.Close()
-		return nil, fmt.Errorf("api socket: %w", err)
+		return nil, fmt.Errorf("%s: %w", key, err)
 	}
 	return l, nil
 }
@@ -52,11 +55,11 @@ func removeStale(path string) error {
 		return err
 	}
 	if info.Mode().Type() != fs.ModeSocket {
-		return errors.New("is there and no socket: remove it, or name another in api.socket")
+		return errors.New("is there and no socket: remove it, or name another")
 	}
 	if c, err := net.Dial("unix", path); err == nil {
 		c.Close()
-		return errors.New("another program serves it: stop that, or name another in api.socket")
+		return errors.New("another program serves it: stop that, or name another")
 	} else if !errors.Is(err, unix.ECONNREFUSED) {
 		return err
 	}
