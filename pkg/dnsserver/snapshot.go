@@ -197,10 +197,10 @@ func (s *snapshot) addService(sv steering.Service, old *snapshot, start func() u
 	}
 	c := old.reuse(sv)
 	if c == nil {
-		sv.Endpoints = slices.Clone(sv.Endpoints)
+		sv = sv.Clone()
 		c = &service{Service: sv}
 		for f := range c.pickers {
-			c.pickers[f] = steering.NewPicker(sv, steering.Family(f), start())
+			c.pickers[f] = old.picker(sv, steering.Family(f), start)
 		}
 		c.targets = newTargets(sv)
 		c.turn.Store(start() % uint64(max(len(c.targets), 1)))
@@ -226,11 +226,18 @@ func (s *snapshot) reuse(sv steering.Service) *service {
 	if s == nil {
 		return nil
 	}
-	c := s.services[sv.Name]
-	if c == nil || c.Policy != sv.Policy || c.Answers != sv.Answers || c.PortName != sv.PortName || c.Protocol != sv.Protocol || !slices.Equal(c.Endpoints, sv.Endpoints) {
-		return nil
+	if c := s.services[sv.Name]; c != nil && c.Equal(sv) {
+		return c
 	}
-	return c
+	return nil
+}
+
+// picker compiles one that goes on with the turns that the service has had so far; s may be nil.
+func (s *snapshot) picker(sv steering.Service, f steering.Family, start func() uint64) *steering.Picker {
+	if s != nil && s.services[sv.Name] != nil && !s.services[sv.Name].pickers[f].Empty() {
+		return s.services[sv.Name].pickers[f].Follow(sv, f)
+	}
+	return steering.NewPicker(sv, f, start())
 }
 
 func (s *snapshot) addNode(name string, n *node) error {

@@ -68,28 +68,42 @@ func exact(weights []float64, cycle int) []int {
 
 // order spreads turns over a cycle so evenly that after any part of it, whoever is due x turns has had more than x-1 and
 // less than x+1: smooth weighted round robin, by the earliest deadline first (Baruah et al., "Proportionate Progress",
-// Algorithmica 15, 1996: the j-th turn of n in a cycle of c is neither before (j-1)c/n nor after jc/n).
-func order(turns []int) []int32 {
+// Algorithmica 15, 1996: the j-th turn of n in a cycle of c is neither before (j-1)c/n nor after jc/n). Who is due lags turns
+// when the cycle begins, nil: nobody is, has all of them so much sooner; at the end of the cycle it is due them again.
+func order(turns []int, lags []float64) []int32 {
 	var all []turn
 	cycle := 0
 	for _, n := range turns {
 		cycle += n
 	}
 	for i, n := range turns {
+		shift := 0 // of a cycle, by the lag
+		if lags != nil {
+			shift = int(math.Round(lags[i] * float64(cycle)))
+		}
 		for j := range n {
-			all = append(all, turn{int32(i), j * cycle / n, ((j+1)*cycle + n - 1) / n})
+			all = append(all, turn{int32(i), floorDiv(j*cycle-shift, n), -floorDiv(shift-(j+1)*cycle, n)})
 		}
 	}
 	slices.SortStableFunc(all, func(a, b turn) int { return cmp.Compare(a.from, b.from) })
 	list, due := make([]int32, 0, cycle), deadlines(nil)
 	for at := range cycle {
-		for len(all) > 0 && all[0].from <= at {
+		// Lags are rounded: nobody may be due yet.
+		for len(all) > 0 && (all[0].from <= at || len(due) == 0) {
 			heap.Push(&due, all[0])
 			all = all[1:]
 		}
 		list = append(list, heap.Pop(&due).(turn).index)
 	}
 	return list
+}
+
+// floorDiv is a/b rounded down; b is above 0.
+func floorDiv(a, b int) int {
+	if a < 0 {
+		return -((-a + b - 1) / b)
+	}
+	return a / b
 }
 
 // turn is one place in the cycle that an endpoint is due, not before from and before to.

@@ -14,6 +14,7 @@ type Picker struct {
 
 	order []int32       // of addrs; who is first in one answer after the other. Not of Hash
 	next  atomic.Uint64 // index in order of the first address of the next answer, modulo its length
+	lags  []float64     // of addrs: how many turns each was due when order began; nil: none
 
 	ranked []ranked // by Hash: the same as addrs, ready to be ranked
 }
@@ -21,25 +22,88 @@ type Picker struct {
 // NewPicker compiles the picker of a service and family. start is any number; it decides who is first, so that sites
 // and restarts do not all begin with the same pod. Hash does without it: every site and restart ranks alike.
 func NewPicker(s Service, f Family, start uint64) *Picker {
-	endpoints, reason := s.eligible(f)
-	p := &Picker{answers: min(max(s.Answers, 1), len(endpoints)), reason: reason}
-	weights := make([]float64, len(endpoints))
-	for i, e := range endpoints {
-		p.addrs = append(p.addrs, e.Address)
-		weights[i] = 1
-		if s.Policy != RoundRobin {
-			weights[i] = e.Weight()
-		}
-	}
-	switch {
-	case len(endpoints) == 0:
-	case s.Policy == Hash:
-		p.ranked = newRanked(p.addrs, weights)
-	default:
-		p.order = order(shares(weights))
+	p, weights := newPicker(s, f)
+	if weights != nil {
+		p.order = order(shares(weights), nil)
 		p.next.Store(start % uint64(len(p.order)))
 	}
 	return p
+}
+
+// Follow compiles the picker that takes the place of p, which answers until then: the turns go on. Whoever is due at p is due
+// first, and whoever has just had a turn waits, whatever became of the weights: they may change with every load that comes
+// in, and to begin anew each time would bunch picks.
+func (p *Picker) Follow(s Service, f Family) *Picker {
+	n, weights := newPicker(s, f)
+	if weights == nil {
+		return n
+	}
+	turns := shares(weights)
+	n.lags = p.lagsOf(n.addrs, turns)
+	n.order = order(turns, n.lags)
+	return n
+}
+
+// newPicker compiles all but the turns, which are by the weights; nil: there are none.
+func newPicker(s Service, f Family) (*Picker, []float64) {
+	c := s.eligible(f)
+	p := &Picker{answers: min(max(s.Answers, 1), len(c.endpoints)), reason: c.reason}
+	weights := make([]float64, len(c.endpoints))
+	for i, e := range c.endpoints {
+		p.addrs = append(p.addrs, e.Address)
+		weights[i] = s.weight(e)
+	}
+	switch {
+	case len(c.endpoints) == 0:
+		return p, nil
+	case s.Policy == Hash:
+		p.ranked = newRanked(p.addrs, weights)
+		return p, nil
+	default:
+		return p, weights
+	}
+}
+
+// weight is what the policy makes of an endpoint.
+func (s Service) weight(e Endpoint) float64 {
+	switch s.Policy {
+	case RoundRobin:
+		return 1
+	case Hash: // by load clients would move to and fro
+		return positive(e.Capacity)
+	default:
+		return e.Weight()
+	}
+}
+
+// lagsOf returns how many turns each of addrs is due, below 0 how many it is ahead, where the turns of p are now; who is new
+// there is due none. They add up to nothing.
+func (p *Picker) lagsOf(addrs []netip.Addr, turns []int) []float64 {
+	if len(p.order) == 0 {
+		return nil
+	}
+	due := make(map[netip.Addr]float64, len(p.addrs))
+	for i, lag := range p.lags {
+		due[p.addrs[i]] = lag
+	}
+	at := p.next.Load() % uint64(len(p.order))
+	for _, i := range p.order {
+		due[p.addrs[i]] += float64(at) / float64(len(p.order))
+	}
+	for _, i := range p.order[:at] {
+		due[p.addrs[i]]--
+	}
+	lags, sum, cycle := make([]float64, len(addrs)), 0.0, 0
+	for i, a := range addrs {
+		lags[i] = due[a]
+		sum += lags[i]
+		cycle += turns[i]
+	}
+	// What those that are gone were due, or had too much, is everybody's.
+	for i := range lags {
+		lags[i] -= sum * float64(turns[i]) / float64(cycle)
+	}
+	return lags
 }
 
 // Pick appends the addresses of one answer to dst: distinct ones, each address in its turn, or by Hash those that rank

@@ -93,7 +93,7 @@ func TestOrderIsSmooth(t *testing.T) {
 			cycle += turns[i]
 		}
 		had := make([]int, len(turns))
-		for n, i := range order(turns) {
+		for n, i := range order(turns, nil) {
 			had[i]++
 			for j := range turns {
 				if off := turns[j]*(n+1) - had[j]*cycle; off <= -cycle || off >= cycle {
@@ -193,5 +193,56 @@ func TestHashAllocatesNothing(t *testing.T) {
 	buf := make([]netip.Addr, 0, 2)
 	if n := testing.AllocsPerRun(100, func() { p.Pick(buf, client(7)) }); n != 0 {
 		t.Errorf("Pick allocates %v times", n)
+	}
+}
+
+// Turns go on when weights change: whatever becomes of them and however often, an endpoint is never two turns away from
+// what its shares add up to.
+func TestFollowIsSmooth(t *testing.T) {
+	random := seeded(t)
+	for range 10 {
+		s := weighted(Capacity, 1, make([]float64, 2+random.IntN(12))...)
+		p := NewPicker(s, IPv6, 0)
+		due, had := make([]float64, len(s.Endpoints)), map[netip.Addr]float64{}
+		for range 50 {
+			for i := range s.Endpoints {
+				s.Endpoints[i].Factor = 0.1 + 3.9*random.Float64()
+			}
+			p = p.Follow(s, IPv6)
+			cycle, turns := float64(len(p.order)), make([]float64, len(due))
+			for _, i := range p.order {
+				turns[i]++
+			}
+			for range random.IntN(5) {
+				had[p.Pick(nil, netip.Prefix{})[0]]++
+				for i := range due {
+					due[i] += turns[i] / cycle
+					if off := due[i] - had[number(i+1)]; math.Abs(off) >= 2 {
+						t.Fatalf("::%x is due %v turns and had %v", i+1, due[i], had[number(i+1)])
+					}
+				}
+			}
+		}
+	}
+}
+
+// Endpoints that come and go in between are in their turns as well.
+func TestFollowComingsAndGoings(t *testing.T) {
+	p := NewPicker(weighted(Capacity, 1, 1, 1, 1, 1), IPv6, 0)
+	p.Pick(nil, netip.Prefix{}) // ::1
+	p.Pick(nil, netip.Prefix{}) // ::2
+	s := weighted(Capacity, 1, 1, 1, 1, 1, 1)
+	s.Endpoints[3].State = Down
+	p = p.Follow(s, IPv6)
+	var got []string
+	for range 4 {
+		got = append(got, texts(p.Pick(nil, netip.Prefix{}))...)
+	}
+	if diff := cmp.Diff([]string{"::3", "::5", "::1", "::2"}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	none := p.Follow(weighted(Capacity, 1), IPv6)
+	if !none.Empty() || none.Follow(s, IPv6).Empty() || none.Follow(weighted(Hash, 1, 1), IPv6).Empty() {
+		t.Error("a service that had no endpoint does not come back")
 	}
 }

@@ -1,10 +1,14 @@
 // Package steering picks endpoints: which pods answer for a name, and in which turn. Pure: no clock, no I/O, standard
 // library only.
+//
+// A Balancer makes weights of what endpoints tell of their load, and a Picker makes answers of weights.
 package steering
 
 import (
 	"math"
 	"net/netip"
+	"slices"
+	"time"
 )
 
 // Policy is how endpoints are picked.
@@ -63,12 +67,42 @@ type Endpoint struct {
 	// Capacity is how much the endpoint can take, in any unit that all endpoints of its service share. What is not a
 	// finite number above 0 counts as 1.
 	Capacity float64
+	// Factor is how much of its capacity it is to get: what a Balancer makes of load and slow start. What is not a finite
+	// number above 0 counts as 1. Round robin and Hash go without it.
+	Factor float64
+	// Draining endpoints are about to leave: they get nothing new, unless nothing else serves.
+	Draining bool
+	// Leaves is when a draining endpoint is gone; zero: not known.
+	Leaves time.Time
+	// Since is when the endpoint became up, for slow start; zero: long ago.
+	Since time.Time
+	// Holds is how long it takes its checks at least to change its state, as they stand now; zero: not known. It should
+	// not follow every attempt: each change makes a new picker.
+	Holds time.Duration
+
+	// Instance is its number among those of its service, such as "0"; empty: none.
+	Instance string
+	// Node and Zone are where it runs, each a label of a name; empty: not known.
+	Node, Zone string
+	// Near tells that it runs on the node of the server that answers.
+	Near bool
+	// Distance is the measured round trip to an endpoint elsewhere; zero: it is in this site.
+	Distance time.Duration
 }
 
-// Weight returns the endpoint's capacity, or 1 where it has none that makes sense.
+// Weight returns how much of the service's requests the endpoint is to get, in the unit of its capacity.
 func (e Endpoint) Weight() float64 {
-	if e.Capacity > 0 && !math.IsInf(e.Capacity, 1) {
-		return e.Capacity
+	// Two numbers that make sense may have a product that does not.
+	if w := positive(e.Capacity) * positive(e.Factor); positive(w) == w {
+		return w
+	}
+	return positive(e.Capacity)
+}
+
+// positive returns x, or 1 where x is not a finite number above 0.
+func positive(x float64) float64 {
+	if x > 0 && !math.IsInf(x, 1) {
+		return x
 	}
 	return 1
 }
@@ -81,6 +115,22 @@ type Service struct {
 	Endpoints []Endpoint
 	PortName  string // of the port of the endpoints, such as "http"; empty: none
 	Protocol  string // of PortName: "tcp" or "udp"
+	Panic     Panic
+	// SlowStart is how long an endpoint that became up takes to its full weight; zero: no time.
+	SlowStart time.Duration
+}
+
+// Clone returns a service that shares nothing with s.
+func (s Service) Clone() Service {
+	s.Endpoints, s.Panic.Fallback = slices.Clone(s.Endpoints), slices.Clone(s.Panic.Fallback)
+	return s
+}
+
+// Equal tells whether both are the same in all that answers hang on.
+func (s Service) Equal(other Service) bool {
+	return s.Name == other.Name && s.Policy == other.Policy && s.Answers == other.Answers &&
+		s.PortName == other.PortName && s.Protocol == other.Protocol && s.SlowStart == other.SlowStart &&
+		s.Panic.equal(other.Panic) && slices.Equal(s.Endpoints, other.Endpoints)
 }
 
 // Family is an address family.
@@ -103,51 +153,4 @@ func (s Service) Synced() bool {
 		}
 	}
 	return true
-}
-
-// Eligible returns the addresses of one family that may answer now, each once: those that are up. The panic rule: when
-// there is none, all of them may, because a check can be wrong about every pod at once far more easily than every pod can
-// be dead; reason then says so. No addresses: the service has no endpoint of this family.
-func (s Service) Eligible(f Family) (addrs []netip.Addr, panicking bool, reason string) {
-	endpoints, reason := s.eligible(f)
-	for _, e := range endpoints {
-		addrs = append(addrs, e.Address)
-	}
-	return addrs, reason != "", reason
-}
-
-// eligible is Eligible with all that is known of each address.
-func (s Service) eligible(f Family) (endpoints []Endpoint, reason string) {
-	var up, all set
-	for _, e := range s.Endpoints {
-		e.Address = e.Address.Unmap()
-		if !f.has(e.Address) {
-			continue
-		}
-		all.add(e)
-		if e.State == Up {
-			up.add(e)
-		}
-	}
-	if len(up.list) == 0 && len(all.list) > 0 {
-		return all.list, "no endpoint is up: answering with all of them"
-	}
-	return up.list, ""
-}
-
-// set is a list of endpoints of which no two share an address: a pod may serve the same name on several ports.
-type set struct {
-	list []Endpoint
-	has  map[netip.Addr]bool
-}
-
-func (s *set) add(e Endpoint) {
-	if s.has[e.Address] {
-		return
-	}
-	if s.has == nil {
-		s.has = make(map[netip.Addr]bool)
-	}
-	s.has[e.Address] = true
-	s.list = append(s.list, e)
 }

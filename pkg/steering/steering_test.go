@@ -18,7 +18,7 @@ func endpoints(states ...any) []Endpoint {
 	return list
 }
 
-func strings(addrs []netip.Addr) []string {
+func texts(addrs []netip.Addr) []string {
 	var list []string
 	for _, a := range addrs {
 		list = append(list, a.String())
@@ -43,6 +43,10 @@ func TestEligible(t *testing.T) {
 		{name: "mapped ones are IPv4", endpoints: endpoints("::ffff:10.0.0.1", Up), v4: []string{"10.0.0.1"}},
 		{name: "no address", endpoints: []Endpoint{{State: Up}}},
 		{name: "none up: all", endpoints: endpoints("::1", Down, "::2", Unknown), v6: []string{"::1", "::2"}, why6: panicking},
+		{name: "what is down and drains is no help", endpoints: []Endpoint{drains("::1", Down), down("::2")}, v6: []string{"::2"}, why6: panicking},
+		{name: "all drain and are down: all", endpoints: []Endpoint{drains("::1", Down), drains("::2", Down)}, v6: []string{"::1", "::2"}, why6: panicking},
+		{name: "draining ones are left out", endpoints: []Endpoint{drains("::1", Up), up("::2")}, v6: []string{"::2"}},
+		{name: "unless nothing else serves", endpoints: []Endpoint{drains("::1", Up), down("::2")}, v6: []string{"::1"}},
 		{
 			name: "panic of one family only", endpoints: endpoints("::1", Up, "10.0.0.1", Down),
 			v6: []string{"::1"}, v4: []string{"10.0.0.1"}, why4: panicking,
@@ -56,9 +60,65 @@ func TestEligible(t *testing.T) {
 				why   string
 			}{IPv6: {tt.v6, tt.why6}, IPv4: {tt.v4, tt.why4}} {
 				addrs, panicking, why := s.Eligible(f)
-				if diff := cmp.Diff(want.addrs, strings(addrs)); diff != "" || why != want.why || panicking != (why != "") {
+				if diff := cmp.Diff(want.addrs, texts(addrs)); diff != "" || why != want.why || panicking != (why != "") {
 					t.Errorf("family %d: panic %v %q (-want +got):\n%s", f, panicking, why, diff)
 				}
+			}
+		})
+	}
+}
+
+func up(a string) Endpoint   { return endpoints(a, Up)[0] }
+func down(a string) Endpoint { return endpoints(a, Down)[0] }
+
+func drains(a string, s State) Endpoint {
+	e := endpoints(a, s)[0]
+	e.Draining = true
+	return e
+}
+
+func TestPanic(t *testing.T) {
+	sized := func(e Endpoint, capacity float64) Endpoint {
+		e.Capacity = capacity
+		return e
+	}
+	unknown := endpoints("::9", Unknown)[0]
+	elsewhere := []netip.Addr{netip.MustParseAddr("2001:db8:2::1"), netip.MustParseAddr("2001:db8:2::1"), netip.MustParseAddr("::ffff:192.0.2.1")}
+	for _, tt := range []struct {
+		name      string
+		panic     Panic
+		endpoints []Endpoint
+		want      []string
+		why       string
+	}{
+		{name: "just enough", panic: Panic{Below: 0.5}, endpoints: []Endpoint{up("::1"), down("::2")}, want: []string{"::1"}},
+		{
+			name: "too little", panic: Panic{Below: 0.5}, endpoints: []Endpoint{up("::1"), down("::2"), down("::3")},
+			want: []string{"::1", "::2", "::3"}, why: "only 33 % of the weight is up: answering with all of them",
+		},
+		{name: "weight counts, not number", panic: Panic{Below: 0.5}, endpoints: []Endpoint{sized(up("::1"), 2), down("::2"), down("::3")}, want: []string{"::1"}},
+		{name: "who was never looked at is not sick", panic: Panic{Below: 0.5}, endpoints: []Endpoint{up("::1"), unknown, unknown}, want: []string{"::1"}},
+		{name: "who drains does not count", panic: Panic{Below: 0.5}, endpoints: []Endpoint{up("::1"), drains("::2", Up), drains("::3", Down)}, want: []string{"::1"}},
+		{name: "none: those that are up", panic: Panic{Below: 0.9, Mode: PanicNone}, endpoints: []Endpoint{up("::1"), down("::2")}, want: []string{"::1"}},
+		{
+			name: "none: and nothing else", panic: Panic{Below: 0.9, Mode: PanicNone}, endpoints: []Endpoint{down("::1"), down("::2")},
+			why: "no endpoint is up: answering with none",
+		},
+		{name: "none: of nothing", panic: Panic{Below: 0.9, Mode: PanicNone}},
+		{
+			name: "other site", panic: Panic{Below: 0.9, Mode: PanicOther, Fallback: elsewhere}, endpoints: []Endpoint{up("::1"), down("::2")},
+			want: []string{"2001:db8:2::1"}, why: "only 50 % of the weight is up: answering with another site",
+		},
+		{
+			name: "other site of the other family", panic: Panic{Mode: PanicOther, Fallback: elsewhere[2:]}, endpoints: []Endpoint{down("::1")},
+			want: []string{"::1"}, why: "no endpoint is up: answering with all of them",
+		},
+		{name: "those that drain come before panic", panic: Panic{Below: 0.5, Mode: PanicOther, Fallback: elsewhere}, endpoints: []Endpoint{drains("::1", Up), down("::2")}, want: []string{"::1"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			addrs, _, why := Service{Panic: tt.panic, Endpoints: tt.endpoints}.Eligible(IPv6)
+			if diff := cmp.Diff(tt.want, texts(addrs)); diff != "" || why != tt.why {
+				t.Errorf("%q, want %q (-want +got):\n%s", why, tt.why, diff)
 			}
 		})
 	}
@@ -111,7 +171,7 @@ func TestPickIsFair(t *testing.T) {
 func TestPickStartsAnywhere(t *testing.T) {
 	s := Service{Policy: RoundRobin, Answers: 1, Endpoints: endpoints("::1", Up, "::2", Up, "::3", Up)}
 	for start, want := range map[uint64]string{0: "::1", 1: "::2", 5: "::3"} {
-		if got := strings(NewPicker(s, IPv6, start).Pick(nil, netip.Prefix{})); !slices.Equal(got, []string{want}) {
+		if got := texts(NewPicker(s, IPv6, start).Pick(nil, netip.Prefix{})); !slices.Equal(got, []string{want}) {
 			t.Errorf("start %d: %v, want %s", start, got, want)
 		}
 	}

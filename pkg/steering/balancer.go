@@ -1,0 +1,264 @@
+package steering
+
+import (
+	"fmt"
+	"math"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+)
+
+// The constants of feedback. Weights move slowly: who answers with the pod that was the least loaded one when it was last
+// looked at sends everybody there until it is looked at again.
+const (
+	smoothing    = 0.3        // of a new sample in the moving average
+	gain         = 0.5        // of a step, by how far an endpoint is from the mean
+	slowest      = 0.8        // what one step may take
+	fastest      = 1.25       // and give
+	leastFactor  = 0.1        // feedback keeps to these bounds,
+	mostFactor   = 4          // however long it lasts
+	freshPeriods = 2          // so old may a load be, in the periods at which it comes
+	hysteresis   = 0.04       // smaller changes of a factor are not told: each makes a new picker
+	rampFloor    = 0.1        // of slow start
+	rampStep     = 10         // parts of slow start
+	assumed      = 2 * 1000e6 // nanoseconds: the period until two samples have told it
+)
+
+// DefaultSlowStart is how long a new endpoint takes to its full weight: caches are cold, code is not compiled yet.
+const DefaultSlowStart = 30 * time.Second
+
+// A Weight is what a Balancer makes of one endpoint, and of what.
+type Weight struct {
+	Factor   float64 // the value for Endpoint.Factor
+	Feedback float64 // its part by load; 1: none
+	Ramp     float64 // its part by slow start; 1: it is over
+	Signal   Signal
+	Load     float64       // of Signal, smoothed
+	Mean     float64       // of Signal over the endpoints that tell and may be picked
+	Age      time.Duration // of the last load; 0 where there was none
+}
+
+// Reason tells in words what made the factor.
+func (w Weight) Reason() string {
+	var parts []string
+	if w.Ramp < 1 {
+		parts = append(parts, fmt.Sprintf("slow start %.2f", w.Ramp))
+	}
+	switch {
+	case w.Signal == NoSignal:
+		parts = append(parts, "load not known")
+	case w.Feedback == 1:
+		parts = append(parts, fmt.Sprintf("%s %.3g, mean %.3g", w.Signal, w.Load, w.Mean))
+	default:
+		parts = append(parts, fmt.Sprintf("%s %.3g, mean %.3g: feedback %.2f", w.Signal, w.Load, w.Mean, w.Feedback))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// A Balancer turns what the endpoints of one service tell of their load into weights: each moves slowly away from the
+// capacity that was declared while its endpoint is more, or less, loaded than the others of this site. The zero value is
+// ready. Not safe for concurrent use.
+type Balancer struct {
+	accounts []account // of the endpoints of the last step, in their order
+	signal   Signal
+}
+
+// account is what is kept of one endpoint.
+type account struct {
+	address  netip.Addr
+	port     uint16
+	sampled  time.Time     // of the last sample; zero: none
+	period   time.Duration // between samples
+	average  float64       // of the signal
+	feedback float64       // before ageing
+	told     float64       // the factor of the last step
+}
+
+// Step takes in what the endpoints of s tell now - loads[i] of s.Endpoints[i]; a nil loads tells nothing - and appends the
+// weights of the endpoints to dst, in their order. again is when the next step is due although no load comes in: zero,
+// when only a load or another s can change anything.
+//
+// A load that does not come any more loses its say: its endpoint's weight is pulled back to its capacity by half with each
+// period. No endpoint is left out because nothing is known of it.
+func (b *Balancer) Step(dst []Weight, now time.Time, s Service, loads []Load) (weights []Weight, again time.Time) {
+	b.align(s.Endpoints)
+	if len(loads) == len(s.Endpoints) {
+		b.observe(now, s.Endpoints, loads)
+	}
+	mean := b.mean(now, s.Endpoints)
+	begin := len(dst)
+	for i, e := range s.Endpoints {
+		dst = append(dst, b.accounts[i].weight(now, s.SlowStart, e, b.signal, mean))
+	}
+	return dst, b.again(now, s, dst[begin:])
+}
+
+// align brings the accounts into the order of the endpoints; who is new begins with nothing.
+func (b *Balancer) align(endpoints []Endpoint) {
+	if slices.EqualFunc(b.accounts, endpoints, account.of) {
+		return
+	}
+	old := make(map[netip.AddrPort]account, len(b.accounts))
+	for _, a := range b.accounts {
+		old[netip.AddrPortFrom(a.address, a.port)] = a
+	}
+	b.accounts = make([]account, len(endpoints))
+	for i, e := range endpoints {
+		a, known := old[netip.AddrPortFrom(e.Address, e.Port)]
+		if !known {
+			a = account{address: e.Address, port: e.Port, feedback: 1, told: 1}
+		}
+		b.accounts[i] = a
+	}
+}
+
+func (a account) of(e Endpoint) bool { return a.address == e.Address && a.port == e.Port }
+
+// observe takes in new samples, and lets those that have one take a step.
+func (b *Balancer) observe(now time.Time, endpoints []Endpoint, loads []Load) {
+	if signal := signalOf(endpoints, loads); signal != NoSignal && signal != b.signal {
+		b.signal = signal
+		for i := range b.accounts {
+			b.accounts[i].sampled = time.Time{} // averages of something else
+		}
+	}
+	var fresh []int
+	for i, l := range loads {
+		// The future is a clock that is wrong.
+		if r := b.signal.of(endpoints[i], l); r.Known && l.At.After(b.accounts[i].sampled) && !l.At.After(now) {
+			b.accounts[i].sample(l.At, r.Value)
+			fresh = append(fresh, i)
+		}
+	}
+	if mean := b.mean(now, endpoints); mean > 0 {
+		for _, i := range fresh {
+			b.accounts[i].step(b.signal, mean)
+		}
+	}
+}
+
+// signalOf returns the best signal that all endpoints tell that tell any.
+func signalOf(endpoints []Endpoint, loads []Load) Signal {
+	for signal := InFlight; signal <= CPU; signal++ {
+		tell := 0
+		for i, l := range loads {
+			switch {
+			case signal.of(endpoints[i], l).Known:
+				tell++
+			case InFlight.of(endpoints[i], l).Known || Latency.of(endpoints[i], l).Known || CPU.of(endpoints[i], l).Known:
+				tell = -len(loads)
+			}
+		}
+		if tell > 0 {
+			return signal
+		}
+	}
+	return NoSignal
+}
+
+func (a *account) sample(at time.Time, value float64) {
+	if a.sampled.IsZero() {
+		a.average, a.period = value, assumed
+	} else {
+		a.average += smoothing * (value - a.average)
+		a.period = at.Sub(a.sampled)
+	}
+	a.sampled = at
+}
+
+// step moves the feedback by how far the endpoint is from the mean: of CPU, in parts of the whole; of what has no whole,
+// in parts of the mean.
+func (a *account) step(signal Signal, mean float64) {
+	off := mean - a.average
+	if signal != CPU {
+		off /= mean
+	}
+	a.feedback = min(max(a.feedback*min(max(1+gain*off, slowest), fastest), leastFactor), mostFactor)
+}
+
+// age returns how old the last sample is, in periods.
+func (a *account) age(now time.Time) float64 {
+	if a.sampled.IsZero() {
+		return math.Inf(1)
+	}
+	return float64(now.Sub(a.sampled)) / float64(max(a.period, time.Millisecond))
+}
+
+// mean is that of the signal over the endpoints that may be picked and whose load is fresh.
+func (b *Balancer) mean(now time.Time, endpoints []Endpoint) float64 {
+	sum, n := 0.0, 0
+	for i, e := range endpoints {
+		if a := &b.accounts[i]; e.State == Up && !e.Draining && a.age(now) <= freshPeriods {
+			sum, n = sum+a.average, n+1
+		}
+	}
+	if n == 0 {
+		return 0
+	}
+	return sum / float64(n)
+}
+
+// weight is what the endpoint gets now.
+func (a *account) weight(now time.Time, slowStart time.Duration, e Endpoint, signal Signal, mean float64) Weight {
+	w := Weight{Feedback: 1, Ramp: ramp(now.Sub(e.Since), slowStart)}
+	if e.Since.IsZero() {
+		w.Ramp = 1
+	}
+	if !a.sampled.IsZero() {
+		w.Signal, w.Load, w.Mean, w.Age = signal, a.average, mean, now.Sub(a.sampled)
+		w.Feedback = aged(a.feedback, a.age(now)-freshPeriods)
+	}
+	w.Factor = w.Feedback * w.Ramp
+	if math.Abs(w.Factor-a.told) < hysteresis*a.told && w.Factor != 1 {
+		w.Factor = a.told
+	}
+	a.told = w.Factor
+	return w
+}
+
+// aged pulls a factor back to 1 by half for each period that its load is too old.
+func aged(factor, periods float64) float64 {
+	switch {
+	case periods <= 0:
+		return factor
+	case periods >= 10: // a thousandth is nothing
+		return 1
+	default:
+		return 1 + (factor-1)*math.Pow(0.5, periods)
+	}
+}
+
+// ramp is the part of its weight that an endpoint has which is up for so long: it grows in steps, since each is a change.
+func ramp(up, slowStart time.Duration) float64 {
+	if up >= slowStart {
+		return 1
+	}
+	part := math.Floor(rampStep*float64(max(up, 0))/float64(slowStart)) / rampStep
+	return max(part, rampFloor)
+}
+
+// again is when time alone changes a weight: it ages, or ramps.
+func (b *Balancer) again(now time.Time, s Service, weights []Weight) time.Time {
+	var next time.Time
+	sooner := func(t time.Time) {
+		if t.After(now) && (next.IsZero() || t.Before(next)) {
+			next = t
+		}
+	}
+	for i, w := range weights {
+		if w.Ramp < 1 {
+			e := s.Endpoints[i]
+			part := max(s.SlowStart/rampStep, 1)
+			sooner(e.Since.Add((max(now.Sub(e.Since), 0)/part + 1) * part))
+		}
+		if a := &b.accounts[i]; w.Signal != NoSignal && w.Feedback != 1 {
+			fresh := a.sampled.Add(freshPeriods * a.period)
+			sooner(fresh)
+			if !fresh.After(now) {
+				sooner(now.Add(a.period))
+			}
+		}
+	}
+	return next
+}
