@@ -101,9 +101,8 @@ func (w *wire) run(ctx context.Context) error {
 		if err := w.wait(); err != nil {
 			return err
 		}
-		now := monotonic()
 		for i := range w.ends {
-			if err := w.receive(i, now, scratch); err != nil {
+			if err := w.receive(i, scratch); err != nil {
 				return err
 			}
 		}
@@ -150,15 +149,16 @@ func (w *wire) untilDue(now int64) *unix.Timespec {
 	return &t
 }
 
-// receive takes what has arrived at end i into the line towards the other end.
-func (w *wire) receive(i int, now int64, scratch []byte) error {
+// receive takes what has arrived at end i into the line towards the other end. Each frame's time is read after the frame: one
+// that was read before could be older than the frame, if the thread had to wait in between, and the wire too short.
+func (w *wire) receive(i int, scratch []byte) error {
 	l := &w.lines[i]
 	for range batch {
 		n, err := unix.Read(w.ends[i], scratch)
 		switch {
 		case err == nil:
 			if w.link.Loss == 0 || rand.Float64() >= w.link.Loss {
-				l.push(w.due(l, now), scratch[:n])
+				l.push(w.due(l, monotonic()), scratch[:n])
 			}
 		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.ENETDOWN):
 			return nil // ENETDOWN: an end was set down; told once per change
