@@ -116,7 +116,11 @@ func (p *Picker) Pick(dst []netip.Addr, client netip.Prefix) []netip.Addr {
 		return p.rank(dst, client)
 	}
 	// Every answer begins one further: who takes only the first address is spread over all of them, too.
-	at := p.next.Add(1) - 1
+	return p.turn(dst, p.next.Add(1)-1)
+}
+
+// turn appends the answer that begins at an index in order.
+func (p *Picker) turn(dst []netip.Addr, at uint64) []netip.Addr {
 	begin := len(dst)
 	for len(dst) < begin+p.answers {
 		if a := p.addrs[p.order[at%uint64(len(p.order))]]; !contains(dst[begin:], a) {
