@@ -20,6 +20,7 @@ const (
 	mostFactor   = 4          // however long it lasts
 	freshPeriods = 2          // so old may a load be, in the periods at which it comes
 	hysteresis   = 0.04       // smaller changes of a factor are not told: each makes a new picker
+	hashBound    = 1.25       // times the mean: more makes Hash send clients elsewhere
 	rampFloor    = 0.1        // of slow start
 	rampStep     = 10         // parts of slow start
 	assumed      = 2 * 1000e6 // nanoseconds: the period until two samples have told it
@@ -62,6 +63,7 @@ func (w Weight) Reason() string {
 type Balancer struct {
 	accounts []account // of the endpoints of the last step, in their order
 	signal   Signal
+	spill    float64
 }
 
 // account is what is kept of one endpoint.
@@ -84,9 +86,9 @@ type account struct {
 func (b *Balancer) Step(dst []Weight, now time.Time, s Service, loads []Load) (weights []Weight, again time.Time) {
 	b.align(s.Endpoints)
 	if len(loads) == len(s.Endpoints) {
-		b.observe(now, s.Endpoints, loads)
+		b.observe(now, s, loads)
 	}
-	mean := b.mean(now, s.Endpoints)
+	mean, _ := b.mean(now, s.Endpoints, nil)
 	begin := len(dst)
 	for i, e := range s.Endpoints {
 		dst = append(dst, b.accounts[i].weight(now, s.SlowStart, e, b.signal, mean))
@@ -116,8 +118,8 @@ func (b *Balancer) align(endpoints []Endpoint) {
 func (a account) of(e Endpoint) bool { return a.address == e.Address && a.port == e.Port }
 
 // observe takes in new samples, and lets those that have one take a step.
-func (b *Balancer) observe(now time.Time, endpoints []Endpoint, loads []Load) {
-	if signal := signalOf(endpoints, loads); signal != NoSignal && signal != b.signal {
+func (b *Balancer) observe(now time.Time, s Service, loads []Load) {
+	if signal := signalOf(s.Endpoints, loads); signal != NoSignal && signal != b.signal {
 		b.signal = signal
 		for i := range b.accounts {
 			b.accounts[i].sampled = time.Time{} // averages of something else
@@ -126,15 +128,24 @@ func (b *Balancer) observe(now time.Time, endpoints []Endpoint, loads []Load) {
 	var fresh []int
 	for i, l := range loads {
 		// The future is a clock that is wrong.
-		if r := b.signal.of(endpoints[i], l); r.Known && l.At.After(b.accounts[i].sampled) && !l.At.After(now) {
+		if r := b.signal.of(s.Endpoints[i], l); r.Known && l.At.After(b.accounts[i].sampled) && !l.At.After(now) {
 			b.accounts[i].sample(l.At, r.Value)
 			fresh = append(fresh, i)
 		}
 	}
-	if mean := b.mean(now, endpoints); mean > 0 {
-		for _, i := range fresh {
+	mean, _ := b.mean(now, s.Endpoints, nil)
+	if mean == 0 || len(fresh) == 0 {
+		return
+	}
+	for _, i := range fresh {
+		if s.Policy == Hash {
+			b.accounts[i].bound(mean)
+		} else {
 			b.accounts[i].step(b.signal, mean)
 		}
+	}
+	if s.Policy == Closest || s.Policy == ClosestCapacity {
+		b.stepSpill(now, s.Endpoints, fresh, mean)
 	}
 }
 
@@ -177,6 +188,18 @@ func (a *account) step(signal Signal, mean float64) {
 	a.feedback = min(max(a.feedback*min(max(1+gain*off, slowest), fastest), leastFactor), mostFactor)
 }
 
+// bound is the step by Hash: clients stay where they are while their endpoint has less than a bound above the mean; then
+// some of them move, and come back once it has less than the mean. (Rendezvous with bounded load, by what is measured: it moves
+// none but those that a smaller weight moves.)
+func (a *account) bound(mean float64) {
+	switch {
+	case a.average > hashBound*mean:
+		a.feedback = max(a.feedback*max(hashBound*mean/a.average, slowest), leastFactor)
+	case a.average < mean:
+		a.feedback = min(a.feedback*min(2-a.average/mean, fastest), 1)
+	}
+}
+
 // age returns how old the last sample is, in periods.
 func (a *account) age(now time.Time) float64 {
 	if a.sampled.IsZero() {
@@ -185,18 +208,16 @@ func (a *account) age(now time.Time) float64 {
 	return float64(now.Sub(a.sampled)) / float64(max(a.period, time.Millisecond))
 }
 
-// mean is that of the signal over the endpoints that may be picked and whose load is fresh.
-func (b *Balancer) mean(now time.Time, endpoints []Endpoint) float64 {
-	sum, n := 0.0, 0
+// mean is that of the signal over the endpoints that may be picked, whose load is fresh and that are among some; nil: all. n is
+// how many there are.
+func (b *Balancer) mean(now time.Time, endpoints []Endpoint, among func(Endpoint) bool) (mean float64, n int) {
+	sum := 0.0
 	for i, e := range endpoints {
-		if a := &b.accounts[i]; e.State == Up && !e.Draining && a.age(now) <= freshPeriods {
+		if a := &b.accounts[i]; e.State == Up && !e.Draining && a.age(now) <= freshPeriods && (among == nil || among(e)) {
 			sum, n = sum+a.average, n+1
 		}
 	}
-	if n == 0 {
-		return 0
-	}
-	return sum / float64(n)
+	return sum / float64(max(n, 1)), n
 }
 
 // weight is what the endpoint gets now.

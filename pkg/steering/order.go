@@ -2,7 +2,6 @@ package steering
 
 import (
 	"cmp"
-	"container/heap"
 	"math"
 	"slices"
 )
@@ -71,31 +70,69 @@ func exact(weights []float64, cycle int) []int {
 // Algorithmica 15, 1996: the j-th turn of n in a cycle of c is neither before (j-1)c/n nor after jc/n). Who is due lags turns
 // when the cycle begins, nil: nobody is, has all of them so much sooner; at the end of the cycle it is due them again.
 func order(turns []int, lags []float64) []int32 {
-	var all []turn
 	cycle := 0
 	for _, n := range turns {
 		cycle += n
 	}
-	for i, n := range turns {
-		shift := 0 // of a cycle, by the lag
-		if lags != nil {
-			shift = int(math.Round(lags[i] * float64(cycle)))
-		}
-		for j := range n {
-			all = append(all, turn{int32(i), floorDiv(j*cycle-shift, n), -floorDiv(shift-(j+1)*cycle, n)})
-		}
-	}
-	slices.SortStableFunc(all, func(a, b turn) int { return cmp.Compare(a.from, b.from) })
-	list, due := make([]int32, 0, cycle), deadlines(nil)
-	for at := range cycle {
+	c := newCalendar(turns, cycle, lags)
+	list, due, day := make([]int32, 0, cycle), make(deadlines, 0, len(turns)), 0
+	for len(list) < cycle {
 		// Lags are rounded: nobody may be due yet.
-		for len(all) > 0 && (all[0].from <= at || len(due) == 0) {
-			heap.Push(&due, all[0])
-			all = all[1:]
+		for ; day < cycle && (day <= len(list) || len(due) == 0); day++ {
+			due = c.release(due, day)
 		}
-		list = append(list, heap.Pop(&due).(turn).index)
+		var next int32
+		next, due = due.pop()
+		list = append(list, next)
 	}
 	return list
+}
+
+// calendar knows from when on each endpoint is due its next turn: a list of endpoints for each place in the cycle.
+type calendar struct {
+	turns []int
+	shift []int // by the lag, in parts of a turn: 1/cycle
+	given []int // turns
+	first []int32
+	next  []int32 // endpoint of the same day
+}
+
+const nobody = -1
+
+func newCalendar(turns []int, cycle int, lags []float64) *calendar {
+	n := len(turns)
+	c := &calendar{turns: turns, shift: make([]int, n), given: make([]int, n), first: make([]int32, cycle), next: make([]int32, n)}
+	for i := range c.first {
+		c.first[i] = nobody
+	}
+	for i := n - 1; i >= 0; i-- {
+		if lags != nil {
+			c.shift[i] = int(math.Round(lags[i] * float64(cycle)))
+		}
+		c.enter(i, 0)
+	}
+	return c
+}
+
+// enter puts endpoint i down for the day from which on it is due its next turn, not before today.
+func (c *calendar) enter(i, today int) {
+	cycle := len(c.first)
+	day := min(max(floorDiv(c.given[i]*cycle-c.shift[i], c.turns[i]), today), cycle-1)
+	c.next[i], c.first[day] = c.first[day], int32(i)
+}
+
+// release adds those that are due from this day on.
+func (c *calendar) release(due deadlines, day int) deadlines {
+	for c.first[day] != nobody {
+		i := int(c.first[day])
+		c.first[day] = c.next[i]
+		c.given[i]++
+		due = due.push(-floorDiv(c.shift[i]-c.given[i]*len(c.first), c.turns[i]), i)
+		if c.given[i] < c.turns[i] {
+			c.enter(i, day)
+		}
+	}
+	return due
 }
 
 // floorDiv is a/b rounded down; b is above 0.
@@ -106,23 +143,36 @@ func floorDiv(a, b int) int {
 	return a / b
 }
 
-// turn is one place in the cycle that an endpoint is due, not before from and before to.
-type turn struct {
-	index    int32
-	from, to int
+// deadlines is a heap of turns: who has to come first is at its root. (That of container/heap allocates.)
+type deadlines []deadline
+
+// A deadline holds the place in the cycle before which a turn is due, and the endpoint: the earlier one is less, of two as
+// early that of the smaller index.
+type deadline int64
+
+func (d deadlines) push(before, index int) deadlines {
+	d = append(d, deadline(before)<<32|deadline(index))
+	for i := len(d) - 1; i > 0 && d[i] < d[(i-1)/2]; i = (i - 1) / 2 {
+		d[i], d[(i-1)/2] = d[(i-1)/2], d[i]
+	}
+	return d
 }
 
-// deadlines is a heap: who has to come first.
-type deadlines []turn
-
-func (d deadlines) Len() int { return len(d) }
-func (d deadlines) Less(i, j int) bool {
-	return cmp.Or(cmp.Compare(d[i].to, d[j].to), cmp.Compare(d[i].index, d[j].index)) < 0
-}
-func (d deadlines) Swap(i, j int) { d[i], d[j] = d[j], d[i] }
-func (d *deadlines) Push(x any)   { *d = append(*d, x.(turn)) }
-func (d *deadlines) Pop() any {
-	last := (*d)[len(*d)-1]
-	*d = (*d)[:len(*d)-1]
-	return last
+func (d deadlines) pop() (index int32, rest deadlines) {
+	index, last := int32(d[0]), len(d)-1
+	d[0] = d[last]
+	d = d[:last]
+	for i := 0; ; {
+		least := i
+		for _, child := range [...]int{2*i + 1, 2*i + 2} {
+			if child < last && d[child] < d[least] {
+				least = child
+			}
+		}
+		if least == i {
+			return index, d
+		}
+		d[i], d[least] = d[least], d[i]
+		i = least
+	}
 }

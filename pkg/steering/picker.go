@@ -3,6 +3,7 @@ package steering
 import (
 	"net/netip"
 	"sync/atomic"
+	"time"
 )
 
 // A Picker answers for one service and address family, as its endpoints were when it was made. Safe for concurrent use,
@@ -10,7 +11,9 @@ import (
 type Picker struct {
 	addrs   []netip.Addr
 	answers int
-	reason  string // of panic; empty: none
+	reason  string        // of panic; empty: none
+	holds   time.Duration // how long it takes checks at least to change who may answer; 0: not known
+	hasty   bool          // it will change soon
 
 	order []int32       // of addrs; who is first in one answer after the other. Not of Hash
 	next  atomic.Uint64 // index in order of the first address of the next answer, modulo its length
@@ -47,14 +50,15 @@ func (p *Picker) Follow(s Service, f Family) *Picker {
 // newPicker compiles all but the turns, which are by the weights; nil: there are none.
 func newPicker(s Service, f Family) (*Picker, []float64) {
 	c := s.eligible(f)
-	p := &Picker{answers: min(max(s.Answers, 1), len(c.endpoints)), reason: c.reason}
-	weights := make([]float64, len(c.endpoints))
-	for i, e := range c.endpoints {
+	p := &Picker{reason: c.reason}
+	p.holds, p.hasty = s.last(f, c)
+	endpoints, weights := s.weigh(c.endpoints)
+	for _, e := range endpoints {
 		p.addrs = append(p.addrs, e.Address)
-		weights[i] = s.weight(e)
 	}
+	p.answers = min(max(s.Answers, 1), len(endpoints))
 	switch {
-	case len(c.endpoints) == 0:
+	case len(endpoints) == 0:
 		return p, nil
 	case s.Policy == Hash:
 		p.ranked = newRanked(p.addrs, weights)
@@ -64,16 +68,19 @@ func newPicker(s Service, f Family) (*Picker, []float64) {
 	}
 }
 
-// weight is what the policy makes of an endpoint.
-func (s Service) weight(e Endpoint) float64 {
-	switch s.Policy {
-	case RoundRobin:
-		return 1
-	case Hash: // by load clients would move to and fro
-		return positive(e.Capacity)
-	default:
-		return e.Weight()
+// weigh returns who of the eligible endpoints is picked, and how often.
+func (s Service) weigh(eligible []Endpoint) ([]Endpoint, []float64) {
+	if s.Policy == Closest || s.Policy == ClosestCapacity {
+		return s.nearest(eligible)
 	}
+	weights := make([]float64, len(eligible))
+	for i, e := range eligible {
+		weights[i] = 1
+		if s.Policy != RoundRobin {
+			weights[i] = e.Weight()
+		}
+	}
+	return eligible, weights
 }
 
 // lagsOf returns how many turns each of addrs is due, below 0 how many it is ahead, where the turns of p are now; who is new

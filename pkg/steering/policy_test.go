@@ -246,3 +246,24 @@ func TestFollowComingsAndGoings(t *testing.T) {
 		t.Error("a service that had no endpoint does not come back")
 	}
 }
+
+func BenchmarkFollow(b *testing.B) {
+	s := weighted(Capacity, 1, make([]float64, 100)...)
+	p := NewPicker(s, IPv6, 0)
+	b.ReportAllocs()
+	for n := 0; b.Loop(); n++ {
+		for i := range s.Endpoints {
+			s.Endpoints[i].Factor = 1 + float64((n+i)%17)/10
+		}
+		p = p.Follow(s, IPv6)
+	}
+}
+
+func BenchmarkPickByHash(b *testing.B) {
+	p := NewPicker(weighted(Hash, 1, make([]float64, 100)...), IPv6, 0)
+	buf := make([]netip.Addr, 0, 4)
+	b.ReportAllocs()
+	for n := uint32(0); b.Loop(); n++ {
+		buf = p.Pick(buf[:0], client(n<<8))
+	}
+}

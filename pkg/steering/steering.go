@@ -16,9 +16,11 @@ type Policy int
 
 // The policies.
 const (
-	RoundRobin Policy = iota + 1 // "rr": the eligible endpoints in turn
-	Capacity                     // "capacity": in turn, each as often as its capacity says
-	Hash                         // "hash": by the client's prefix, each with the share of its capacity
+	RoundRobin      Policy = iota + 1 // "rr": the eligible endpoints in turn
+	Capacity                          // "capacity": in turn, each as often as its weight says
+	Hash                              // "hash": by the client's prefix, each with the share of its weight
+	Closest                           // "closest": the nearest ones in turn
+	ClosestCapacity                   // "closest-capacity": the nearest ones in turn, each as often as its weight says
 )
 
 // String returns the policy's name in a configuration.
@@ -30,6 +32,10 @@ func (p Policy) String() string {
 		return "capacity"
 	case Hash:
 		return "hash"
+	case Closest:
+		return "closest"
+	case ClosestCapacity:
+		return "closest-capacity"
 	default:
 		return "invalid"
 	}
@@ -68,7 +74,7 @@ type Endpoint struct {
 	// finite number above 0 counts as 1.
 	Capacity float64
 	// Factor is how much of its capacity it is to get: what a Balancer makes of load and slow start. What is not a finite
-	// number above 0 counts as 1. Round robin and Hash go without it.
+	// number above 0 counts as 1. RoundRobin and Closest go without it.
 	Factor float64
 	// Draining endpoints are about to leave: they get nothing new, unless nothing else serves.
 	Draining bool
@@ -118,6 +124,9 @@ type Service struct {
 	Panic     Panic
 	// SlowStart is how long an endpoint that became up takes to its full weight; zero: no time.
 	SlowStart time.Duration
+	// Spill is the share of the answers by Closest and ClosestCapacity that pass the nearest endpoints over for the next
+	// ones, 0 to 1: what a Balancer makes of their load.
+	Spill float64
 }
 
 // Clone returns a service that shares nothing with s.
@@ -129,7 +138,7 @@ func (s Service) Clone() Service {
 // Equal tells whether both are the same in all that answers hang on.
 func (s Service) Equal(other Service) bool {
 	return s.Name == other.Name && s.Policy == other.Policy && s.Answers == other.Answers &&
-		s.PortName == other.PortName && s.Protocol == other.Protocol && s.SlowStart == other.SlowStart &&
+		s.PortName == other.PortName && s.Protocol == other.Protocol && s.SlowStart == other.SlowStart && s.Spill == other.Spill &&
 		s.Panic.equal(other.Panic) && slices.Equal(s.Endpoints, other.Endpoints)
 }
 

@@ -1,0 +1,155 @@
+package steering
+
+import (
+	"math"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// distant is a service of endpoints at distances: 0 is in this site, below 0 on this node.
+func distant(p Policy, distances ...time.Duration) Service {
+	s := weighted(p, 1, make([]float64, len(distances))...)
+	for i, d := range distances {
+		s.Endpoints[i].Near, s.Endpoints[i].Distance = d < 0, max(d, 0)
+	}
+	return s
+}
+
+// answered is how many of n answers begin with each endpoint.
+func answered(p *Picker, n int) map[string]int {
+	count := make(map[string]int)
+	for range n {
+		count[p.Pick(nil, netip.Prefix{})[0].String()]++
+	}
+	return count
+}
+
+func TestClosest(t *testing.T) {
+	const ms = time.Millisecond
+	for _, tt := range []struct {
+		name      string
+		policy    Policy
+		distances []time.Duration
+		down      int // the first ones
+		spill     float64
+		want      map[string]int // of 100
+	}{
+		{name: "the same node before the site", policy: Closest, distances: []time.Duration{0, -1, 5 * ms}, want: map[string]int{"::2": 100}},
+		{name: "the site before others", policy: Closest, distances: []time.Duration{0, 0, ms}, want: map[string]int{"::1": 50, "::2": 50}},
+		{name: "2 ms make no difference", policy: Closest, distances: []time.Duration{6 * ms, 7 * ms, 8 * ms}, want: map[string]int{"::1": 50, "::2": 50}},
+		{name: "the next ones where the nearest are down", policy: Closest, distances: []time.Duration{0, 0, 8 * ms, 4 * ms}, down: 2, want: map[string]int{"::4": 100}},
+		{name: "spilled over", policy: Closest, distances: []time.Duration{0, 0, 4 * ms, 8 * ms}, spill: 0.2, want: map[string]int{"::1": 40, "::2": 40, "::3": 20}},
+		{name: "nowhere to spill to", policy: Closest, distances: []time.Duration{0, 0}, spill: 0.5, want: map[string]int{"::1": 50, "::2": 50}},
+		{name: "some always stays", policy: Closest, distances: []time.Duration{0, ms}, spill: 7, want: map[string]int{"::1": 10, "::2": 90}},
+		{name: "no number", policy: Closest, distances: []time.Duration{0, ms}, spill: math.NaN(), want: map[string]int{"::1": 100}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := distant(tt.policy, tt.distances...)
+			s.Spill = tt.spill
+			for i := range tt.down {
+				s.Endpoints[i].State = Down
+			}
+			if diff := cmp.Diff(tt.want, answered(NewPicker(s, IPv6, 0), 100)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestClosestCapacity(t *testing.T) {
+	s := distant(ClosestCapacity, 0, 0, time.Millisecond)
+	s.Endpoints[0].Capacity, s.Endpoints[1].Capacity, s.Endpoints[1].Factor, s.Endpoints[2].Capacity = 4, 2, 0.5, 1000
+	if diff := cmp.Diff(map[string]int{"::1": 80, "::2": 20}, answered(NewPicker(s, IPv6, 0), 100)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	s.Policy = Closest
+	if diff := cmp.Diff(map[string]int{"::1": 50, "::2": 50}, answered(NewPicker(s, IPv6, 0), 100)); diff != "" {
+		t.Errorf("without capacity (-want +got):\n%s", diff)
+	}
+}
+
+func TestSpill(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		read    func(float64) Load
+		samples [][]float64 // of two near ones and a far one
+		want    float64
+	}{
+		{"little to do", ofCPU, [][]float64{{0.4, 0.5, 0}}, 0},
+		{"too much", ofCPU, [][]float64{{0.9, 0.9, 0.1}}, 0.1},
+		{"for long", ofCPU, [][]float64{{0.9, 0.9, 0.1}, {0.9, 0.9, 0.1}, {0.9, 0.9, 0.1}}, 0.3},
+		{"a little more than the mean stays", ofCPU, [][]float64{{0.9, 0.9, 0.1}, {0.3, 0.3, 1}}, 0.1},
+		{"and comes back", ofCPU, [][]float64{{0.9, 0.9, 0.1}, {0.1, 0.1, 0.9}, {0.1, 0.1, 0.9}}, 0},
+		{"nothing waits", ofInFlight, [][]float64{{0.9, 0.9, 0}}, 0},
+		{"something waits", ofInFlight, [][]float64{{9, 9, 1}}, 0.1},
+		{"latency", ofLatency, [][]float64{{0.9, 0.9, 0.1}}, 0.1},
+		{"most are silent", ofCPU, [][]float64{{math.NaN(), math.NaN(), 0.1}}, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			x := teller{service: distant(Closest, 0, 0, 5*time.Millisecond), now: epoch}
+			for _, s := range tt.samples {
+				x.tell(tt.read, s...)
+			}
+			if got := x.Spill(); math.Abs(got-tt.want) > 1e-9 {
+				t.Errorf("spills %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+// By hash clients stay where they are until their endpoint has more than a quarter above the mean, and come back.
+func TestHashIsBounded(t *testing.T) {
+	x := teller{service: weighted(Hash, 1, 1, 1, 1), now: epoch}
+	for _, step := range []struct {
+		loads []float64
+		want  []float64
+	}{
+		{[]float64{0.9, 1, 1.1}, []float64{1, 1, 1}},
+		{[]float64{0.5, 0.5, 20}, []float64{1, 1, 0.8}}, // the average is 6.77, the mean 2.53
+		{[]float64{1, 1, 1}, []float64{1, 1, 0.64}},
+		{[]float64{10, 10, 1}, []float64{1, 1, 0.64}}, // 3.57 and 3.63: nearly alike
+		{[]float64{10, 10, 1}, []float64{1, 1, 0.8}},
+	} {
+		if diff := cmp.Diff(step.want, factors(x.tell(ofInFlight, step.loads...))); diff != "" {
+			t.Errorf("%v (-want +got):\n%s", step.loads, diff)
+		}
+	}
+}
+
+func TestTTL(t *testing.T) {
+	const s = time.Second
+	for _, tt := range []struct{ holds, least, most, want time.Duration }{
+		{0, s, 5 * s, 5 * s}, {0, s, time.Hour, time.Hour}, {3 * s, s, 5 * s, 3 * s}, {1400 * time.Millisecond, s, 5 * s, s}, {time.Millisecond, s, 5 * s, s},
+		{time.Millisecond, 4 * s, 5 * s, 4 * s}, {time.Hour, s, time.Hour, 30 * s}, {time.Hour, time.Minute, time.Hour, time.Minute}, {s, 9 * s, 5 * s, 5 * s}, {0, 0, 0, s},
+	} {
+		if got := TTL(tt.holds, tt.least, tt.most); got != tt.want {
+			t.Errorf("holds %s, from %s to %s: %s, want %s", tt.holds, tt.least, tt.most, got, tt.want)
+		}
+	}
+}
+
+func TestTTLOfPicker(t *testing.T) {
+	holds := func(e Endpoint, d time.Duration) Endpoint {
+		e.Holds = d
+		return e
+	}
+	for _, tt := range []struct {
+		name      string
+		endpoints []Endpoint
+		want      time.Duration
+	}{
+		{"nobody checks", []Endpoint{up("::1"), up("::2")}, 5 * time.Second},
+		{"the one that can change first", []Endpoint{holds(up("::1"), 4*time.Second), holds(down("::2"), 3*time.Second), up("::3")}, 3 * time.Second},
+		{"not of the other family", []Endpoint{up("::1"), holds(up("10.0.0.1"), 2*time.Second)}, 5 * time.Second},
+		{"panic", []Endpoint{down("::1")}, time.Second},
+		{"somebody drains", []Endpoint{drains("::1", Up), up("::2")}, time.Second},
+		{"nobody else serves", []Endpoint{drains("::1", Up)}, time.Second},
+	} {
+		if got := NewPicker(Service{Policy: RoundRobin, Endpoints: tt.endpoints}, IPv6, 0).TTL(time.Second, 5*time.Second); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		}
+	}
+}
