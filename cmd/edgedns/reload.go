@@ -91,7 +91,7 @@ func (p *daemon) reload(ctx context.Context, w *watch) *watch {
 	m.Inherit(p.monitor.Load())
 	p.monitor.Store(m)
 	p.source = &source{cfg: cfg, synced: p.source.synced}
-	p.update()
+	p.replace()
 	p.log.Info("reloaded", "config", p.path, "services", len(cfg.Services))
 	return p.watch(ctx)
 }

@@ -119,7 +119,7 @@ func TestReloadRefused(t *testing.T) {
 
 // Files without any check come and go as others do.
 func TestReloadWithoutChecks(t *testing.T) {
-	plain := strings.ReplaceAll(testConfig, ", check: {type: tcp, interval: 20ms, rise: 1, fall: 1}", "")
+	plain := strings.ReplaceAll(testConfig, ", check: {type: tcp, interval: 500ms, fast_interval: 20ms, rise: 1, fall: 1}", "")
 	path := configFile(t, plain)
 	lines := startFile(t, path)
 	pod(t, "127.0.0.2:7001")
@@ -140,7 +140,7 @@ func TestReloadEditedCheck(t *testing.T) {
 	pod(t, "127.0.0.1:7001")
 	pod(t, "127.0.0.2:7001")
 	eventually(t, "api.edge.example.", dns.TypeA, both)
-	edited := strings.Replace(testConfig, "7001, check: {type: tcp, interval: 20ms, rise: 1", "7002, check: {type: tcp, interval: 20ms, rise: 1", 1)
+	edited := strings.Replace(testConfig, "7001, check: {type: tcp, interval: 500ms, fast_interval: 20ms, rise: 1", "7002, check: {type: tcp, interval: 500ms, fast_interval: 20ms, rise: 1", 1)
 	reload(t, path, edited, lines, taken)
 	if got, want := ask(t, "api.edge.example.", dns.TypeA), "NOERROR 127.0.0.2/5"; got != want {
 		t.Errorf("at once: %q, want %q", got, want)

@@ -33,8 +33,8 @@ services:
   - name: api.edge.example.
     answers: 2
     endpoints:
-      - {address: 127.0.0.1, port: 7001, check: {type: tcp, interval: 20ms, rise: 1, fall: 1}}
-      - {address: 127.0.0.2, port: 7001, check: {type: tcp, interval: 20ms, rise: 1, fall: 1}}
+      - {address: 127.0.0.1, port: 7001, check: {type: tcp, interval: 500ms, fast_interval: 20ms, rise: 1, fall: 1}}
+      - {address: 127.0.0.2, port: 7001, check: {type: tcp, interval: 500ms, fast_interval: 20ms, rise: 1, fall: 1}}
       - {address: "2001:db8:1::10"}
 metrics: {listen: "[::1]:9411"}
 `
@@ -193,7 +193,7 @@ func TestAnswersFollowPods(t *testing.T) {
 // An endpoint whose check has not told yet: nobody gets a guess, and the agent's check of the health name fails.
 func TestNotSynced(t *testing.T) {
 	pod(t, "127.0.0.1:7001")
-	start(t, strings.Replace(testConfig, "interval: 20ms, rise: 1", "interval: 1h, fast_interval: 1h, rise: 2", 1))
+	start(t, strings.Replace(testConfig, "interval: 500ms, fast_interval: 20ms, rise: 1", "interval: 1h, fast_interval: 1h, rise: 2", 1))
 	for _, name := range []string{"api.edge.example.", "health.edge.example."} {
 		if got := ask(t, name, dns.TypeAAAA); got != "SERVFAIL" {
 			t.Errorf("%s is %q, want SERVFAIL", name, got)

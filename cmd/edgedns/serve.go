@@ -89,7 +89,7 @@ func (p *daemon) close() {
 	_ = p.manager.Close()
 }
 
-// follow runs the checks, and gives the server new content whenever they tell something new or the configuration does.
+// follow runs the checks, and tells the server whenever they tell something new or the configuration does.
 func (p *daemon) follow(ctx context.Context) error {
 	w := p.watch(ctx)
 	defer func() { w.stop() }()
@@ -107,7 +107,22 @@ func (p *daemon) follow(ctx context.Context) error {
 	}
 }
 
+// update tells the server of the services that changed.
 func (p *daemon) update() {
+	status := p.monitor.Load().Status()
+	if !p.source.synced && allTold(status) {
+		p.replace()
+		return
+	}
+	for _, sv := range p.source.changes(status) {
+		if err := p.server.Update(sv); err != nil {
+			p.log.Error("a change is refused, the service stays as it was", "err", err)
+		}
+	}
+}
+
+// replace gives the server all content anew.
+func (p *daemon) replace() {
 	if err := p.server.Set(p.source.content(p.monitor.Load().Status())); err != nil {
 		p.log.Error("new content is refused, the old one stays", "err", err)
 	}

@@ -11,8 +11,9 @@ import (
 
 // A source joins the configuration with what the checks say.
 type source struct {
-	cfg    config.DNS
-	synced bool // once true it stays: an endpoint that is in doubt later does not make the rest so
+	cfg      config.DNS
+	synced   bool               // once true it stays: an endpoint that is in doubt later does not make the rest so
+	services []steering.Service // as they were told last, in the order of the configuration
 }
 
 // checkName is what the monitor calls one endpoint of a service; it stays when others come and go.
@@ -31,27 +32,49 @@ func checks(services []config.DNSService) []health.Service {
 	return all
 }
 
-// content is what is answered, given the status of all checks. It is synced when every check has told once.
+// content is all that is answered, given the status of all checks, if there is any yet. It is synced when every check has told once.
 func (s *source) content(status []health.Status) dnsserver.Content {
-	states := make(map[string]health.State, len(status))
-	for _, st := range status {
-		states[st.Service] = st.State
+	s.synced = s.synced || allTold(status)
+	s.services = make([]steering.Service, len(s.cfg.Services))
+	for i, service := range s.cfg.Services {
+		s.services[i] = service.Service
 	}
-	s.synced = s.synced || !slices.ContainsFunc(status, func(st health.Status) bool { return st.State == health.Unknown })
-	c := dnsserver.Content{Zones: s.cfg.Zones, Synced: s.synced}
-	for _, service := range s.cfg.Services {
-		c.Services = append(c.Services, withStates(service, states))
-	}
-	return c
+	s.changes(status)
+	return dnsserver.Content{Zones: s.cfg.Zones, Services: s.services, Synced: s.synced}
 }
 
-func withStates(s config.DNSService, states map[string]health.State) steering.Service {
-	joined := s.Service
-	joined.Endpoints = slices.Clone(s.Endpoints)
-	for _, c := range s.Checks {
-		joined.Endpoints[c.Index].State = stateOf(states[checkName(s, c.Index)])
+// changes are the services of which the status of all checks tells something new.
+func (s *source) changes(status []health.Status) (changed []steering.Service) {
+	for i, service := range s.cfg.Services {
+		if len(status) == 0 {
+			break
+		}
+		n := len(service.Checks) // of a monitor, status has the order of checks
+		if update(&s.services[i], service.Checks, status[:n]) {
+			changed = append(changed, s.services[i])
+		}
+		status = status[n:]
 	}
-	return joined
+	return changed
+}
+
+// update puts what the checks say into sv, whose endpoints are shared with whoever was told of it before.
+func update(sv *steering.Service, checks []config.EndpointCheck, status []health.Status) (changed bool) {
+	for i, c := range checks {
+		state := stateOf(status[i].State)
+		if sv.Endpoints[c.Index].State == state {
+			continue
+		}
+		if !changed {
+			sv.Endpoints, changed = slices.Clone(sv.Endpoints), true
+		}
+		sv.Endpoints[c.Index].State = state
+	}
+	return changed
+}
+
+func allTold(status []health.Status) bool {
+	return !slices.ContainsFunc(status, func(st health.Status) bool { return st.State == health.Unknown })
 }
 
 func stateOf(s health.State) steering.State {

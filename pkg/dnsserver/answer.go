@@ -40,12 +40,12 @@ func (s *snapshot) answer(m *dns.Msg, c *client) *dns.EDNS0_EDE {
 	m.Authoritative = true
 	if n == nil {
 		m.Rcode = dns.RcodeNameError
-		m.Ns = []dns.RR{z.soa}
+		m.Ns = []dns.RR{z.authority.Load().soa}
 		return nil
 	}
 	why := s.records(m, n, q, c)
 	if len(m.Answer) == 0 {
-		m.Ns = []dns.RR{z.soa}
+		m.Ns = []dns.RR{z.authority.Load().soa}
 	}
 	return why
 }
@@ -58,7 +58,7 @@ func (s *snapshot) records(m *dns.Msg, n *node, q dns.Question, c *client) *dns.
 		// RFC 8482 section 4.2: no type to ask for, and nothing to amplify.
 		m.Answer = []dns.RR{&dns.HINFO{Hdr: header(q.Name, dns.TypeHINFO, n.zone.ttl), Cpu: "RFC8482"}}
 	case n.kind == apex && q.Qtype == dns.TypeSOA:
-		m.Answer = owned(q.Name, n.zone.soa)
+		m.Answer = owned(q.Name, n.zone.authority.Load().soa)
 	case n.kind == apex && q.Qtype == dns.TypeNS:
 		m.Answer, m.Extra = owned(q.Name, n.zone.ns...), n.zone.glue
 	case q.Qtype == dns.TypeAAAA:
@@ -66,7 +66,7 @@ func (s *snapshot) records(m *dns.Msg, n *node, q dns.Question, c *client) *dns.
 	case q.Qtype == dns.TypeA:
 		return n.addressRecords(m, q, steering.IPv4, c)
 	case n.kind == steered && q.Qtype == dns.TypeTXT:
-		m.Answer = []dns.RR{&dns.TXT{Hdr: header(q.Name, dns.TypeTXT, n.zone.ttl), Txt: s.about(n.service)}}
+		m.Answer = []dns.RR{&dns.TXT{Hdr: header(q.Name, dns.TypeTXT, n.zone.ttl), Txt: s.about(n.cell.load())}}
 	case n.kind == srv && q.Qtype == dns.TypeSRV:
 		return n.serviceRecords(m, q, c)
 	case n.kind == pointer && q.Qtype == dns.TypePTR:
@@ -90,13 +90,14 @@ func (n *node) addressRecords(m *dns.Msg, q dns.Question, f steering.Family, c *
 // pick answers with the endpoints whose turn it is.
 func (n *node) pick(m *dns.Msg, q dns.Question, f steering.Family, c *client) *dns.EDNS0_EDE {
 	var room [maxAnswers]netip.Addr
-	p := n.service.pickers[f]
+	sv := n.cell.load()
+	p := sv.pickers[f]
 	ttl, why := n.zone.ttl, (*dns.EDNS0_EDE)(nil)
 	if reason := p.Panic(); reason != "" {
 		ttl, why = panicTTL, extended(dns.ExtendedErrorCodeOther, reason)
 	}
 	var from netip.Prefix
-	if n.service.Policy == steering.Hash && !p.Empty() {
+	if sv.Policy == steering.Hash && !p.Empty() {
 		from = c.prefix()
 	}
 	m.Answer = appendAddresses(nil, q.Name, ttl, p.Pick(room[:0], from), f)

@@ -51,7 +51,7 @@ type Server struct {
 	crowd   crowd
 	metrics *metrics
 	current atomic.Pointer[snapshot]
-	mu      sync.Mutex // writers of current
+	mu      sync.Mutex // writers of current, and of what is in it
 	odd     sync.Once  // the first query that made us panic is logged
 
 	failures int // of reading a UDP socket, in a row, that end Run
@@ -96,19 +96,31 @@ func (s *Server) tell(old, next *snapshot) {
 	if next.synced && (old == nil || !old.synced) {
 		s.log.Info("synced", "services", len(next.services))
 	}
-	for name, service := range next.services {
-		for f := range service.pickers {
-			before, now := "", service.pickers[f].Panic()
-			if old != nil && old.synced && old.services[name] != nil {
-				before = old.services[name].pickers[f].Panic()
-			}
-			switch {
-			case !next.synced || before == now:
-			case now != "":
-				s.log.Warn("panic", "service", name, "family", familyName(steering.Family(f)), "reason", now)
-			default:
-				s.log.Info("panic is over", "service", name, "family", familyName(steering.Family(f)))
-			}
+	if !next.synced {
+		return
+	}
+	for name, c := range next.services {
+		var before *service
+		if old != nil && old.synced {
+			before = old.service(name)
+		}
+		s.tellPanic(before, c.load())
+	}
+}
+
+// tellPanic logs that a service began or ended to answer with endpoints that are not known to work; old may be nil.
+func (s *Server) tellPanic(old, next *service) {
+	for f := range next.pickers {
+		before, now := "", next.pickers[f].Panic()
+		if old != nil {
+			before = old.pickers[f].Panic()
+		}
+		switch {
+		case before == now:
+		case now != "":
+			s.log.Warn("panic", "service", next.Name, "family", familyName(steering.Family(f)), "reason", now)
+		default:
+			s.log.Info("panic is over", "service", next.Name, "family", familyName(steering.Family(f)))
 		}
 	}
 }
@@ -121,4 +133,4 @@ func familyName(f steering.Family) string {
 }
 
 // errNoContent is a mistake of the caller.
-var errNoContent = errors.New("dnsserver: Set must come before Run")
+var errNoContent = errors.New("dnsserver: Set must come first")

@@ -3,6 +3,7 @@ package dnsserver
 import (
 	"encoding/binary"
 	"net/netip"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -39,7 +40,7 @@ func (s *snapshot) hot(out, query []byte, q *question, from netip.Addr) ([]byte,
 	}
 }
 
-// hotMissing answers NXDOMAIN, but not for what may be the name of a pod: those are not in the table.
+// hotMissing answers NXDOMAIN, but not for what may be the name of a pod, or its pointer: those are not in the table.
 func (s *snapshot) hotMissing(out, query []byte, q *question) ([]byte, exchange) {
 	rest := q.name[:q.size]
 	for first := true; len(rest) > 1; first = false {
@@ -47,7 +48,7 @@ func (s *snapshot) hotMissing(out, query []byte, q *question) ([]byte, exchange)
 		n := s.wire[string(rest)]
 		switch {
 		case n == nil:
-		case first && n.kind == steered:
+		case first && n.kind == steered || n.zone.reverse:
 			return nil, exchange{}
 		default:
 			return n.zone.hotNothing(out, query, q, dns.RcodeNameError)
@@ -62,12 +63,13 @@ func (n *node) hotAddresses(out, query []byte, q *question, f steering.Family, f
 	addrs := room[:0]
 	switch n.kind {
 	case steered:
-		p := n.service.pickers[f]
+		sv := n.cell.load()
+		p := sv.pickers[f]
 		if p.Panic() != "" {
 			return nil, exchange{}
 		}
 		var prefix netip.Prefix
-		if n.service.Policy == steering.Hash && !p.Empty() {
+		if sv.Policy == steering.Hash && !p.Empty() {
 			prefix = (&client{address: from}).prefix()
 		}
 		addrs = p.Pick(addrs, prefix)
@@ -112,15 +114,16 @@ func ofFamily(dst, addrs []netip.Addr, f steering.Family) []netip.Addr {
 
 // hotNothing answers that there is nothing of the kind, for as long as the zone's SOA record says.
 func (z *zone) hotNothing(out, query []byte, q *question, rcode int) ([]byte, exchange) {
-	if q.end+len(z.negative)+q.optLength(z.nsid) > q.limit {
+	a := z.authority.Load()
+	if q.end+len(a.wire)+q.optLength(z.nsid) > q.limit {
 		return nil, exchange{}
 	}
 	out = q.begin(out, query, rcode, 0, 1)
 	begin := len(out)
-	out = append(out, z.negative...)
+	out = append(out, a.wire...)
 	// The zone's name is the end of the question's.
 	apex := uint16(pointer16 | headerSize + q.size - z.wireSize)
-	for _, at := range z.pointers {
+	for _, at := range a.pointers {
 		binary.BigEndian.PutUint16(out[begin+at:], apex)
 	}
 	return q.finish(out, z.nsid), exchange{qtype: q.qtype, rcode: rcode}
@@ -165,37 +168,48 @@ func (q *question) optLength(nsid []byte) int {
 	}
 }
 
-// compileWire prepares a zone for the hot path. The SOA record is written as it comes after a question that ends with the
-// zone's name; pointers tell where that name is to be pointed to.
-func (z *zone) compileWire(site string) {
+// compileWire prepares a zone for the hot path.
+func (z *zone) compileWire(site string, serial uint32) {
 	z.wireSize = len(wireName(z.name))
 	z.nsid = binary.BigEndian.AppendUint16(nil, dns.EDNS0NSID)
 	z.nsid = binary.BigEndian.AppendUint16(z.nsid, uint16(len(site)))
 	z.nsid = append(z.nsid, site...)
-
-	z.negative = z.appendInZone(nil, z.name)
-	z.negative = binary.BigEndian.AppendUint16(z.negative, dns.TypeSOA)
-	z.negative = binary.BigEndian.AppendUint16(z.negative, dns.ClassINET)
-	z.negative = binary.BigEndian.AppendUint32(z.negative, z.soa.Hdr.Ttl)
-	length := len(z.negative)
-	z.negative = append(z.negative, 0, 0)
-	z.negative = z.appendInZone(z.negative, z.soa.Ns)
-	z.negative = z.appendInZone(z.negative, z.soa.Mbox)
-	for _, n := range []uint32{z.soa.Serial, z.soa.Refresh, z.soa.Retry, z.soa.Expire, z.soa.Minttl} {
-		z.negative = binary.BigEndian.AppendUint32(z.negative, n)
-	}
-	binary.BigEndian.PutUint16(z.negative[length:], uint16(len(z.negative)-length-2))
+	z.authority.Store(z.newAuthority(serial))
 }
 
-// appendInZone appends a name whose end, if it is the zone's, is a pointer that is set with each answer.
-func (z *zone) appendInZone(b []byte, name string) []byte {
+// newAuthority makes the SOA record. On the wire it is as it comes after a question that ends with the zone's name;
+// pointers tell where that name is to be pointed to.
+func (z *zone) newAuthority(serial uint32) *authority {
+	negative := min(z.ttl, uint32(negativeTTL/time.Second))
+	a := &authority{soa: &dns.SOA{
+		Hdr: header(z.name, dns.TypeSOA, negative), Ns: z.ns[0].(*dns.NS).Ns, Mbox: z.mailbox(), Serial: serial,
+		Refresh: soaRefresh, Retry: soaRetry, Expire: soaExpire, Minttl: negative,
+	}}
+	a.appendName(z, z.name)
+	a.wire = binary.BigEndian.AppendUint16(a.wire, dns.TypeSOA)
+	a.wire = binary.BigEndian.AppendUint16(a.wire, dns.ClassINET)
+	a.wire = binary.BigEndian.AppendUint32(a.wire, a.soa.Hdr.Ttl)
+	length := len(a.wire)
+	a.wire = append(a.wire, 0, 0)
+	a.appendName(z, a.soa.Ns)
+	a.appendName(z, a.soa.Mbox)
+	for _, n := range []uint32{a.soa.Serial, a.soa.Refresh, a.soa.Retry, a.soa.Expire, a.soa.Minttl} {
+		a.wire = binary.BigEndian.AppendUint32(a.wire, n)
+	}
+	binary.BigEndian.PutUint16(a.wire[length:], uint16(len(a.wire)-length-2))
+	return a
+}
+
+// appendName appends a name whose end, if it is the zone's, is a pointer that is set with each answer.
+func (a *authority) appendName(z *zone, name string) {
 	wire := wireName(name)
 	if z.wireSize == 1 || !dns.IsSubDomain(z.name, name) {
-		return append(b, wire...)
+		a.wire = append(a.wire, wire...)
+		return
 	}
-	b = append(b, wire[:len(wire)-z.wireSize]...)
-	z.pointers = append(z.pointers, len(b))
-	return append(b, 0, 0)
+	a.wire = append(a.wire, wire[:len(wire)-z.wireSize]...)
+	a.pointers = append(a.pointers, len(a.wire))
+	a.wire = append(a.wire, 0, 0)
 }
 
 // wireName is a valid name as on the wire, in the case that it has.

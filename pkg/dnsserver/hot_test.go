@@ -15,12 +15,19 @@ import (
 func frozen(t testing.TB, c Content) *snapshot {
 	t.Helper()
 	s := testSnapshot(t, c)
-	for _, sv := range s.services {
+	s.freeze()
+	return s
+}
+
+// freeze has every turn begin with the first endpoint.
+func (s *snapshot) freeze() {
+	for _, c := range s.services {
+		sv := c.load()
 		for f := range sv.pickers {
 			sv.pickers[f] = steering.NewPicker(sv.Service, steering.Family(f), 0)
 		}
+		sv.turn.Store(0)
 	}
-	return s
 }
 
 // paths answers a query on both paths, each with a snapshot of its own that is in the same state.

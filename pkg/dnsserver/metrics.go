@@ -51,11 +51,11 @@ func (m *metrics) makeContent(s *Server) {
 		return 0
 	})
 	gauge("anyedge_dns_snapshot_age_seconds", "Since the content last changed; large while all is well.", nil, func(s *snapshot) float64 {
-		return time.Since(s.made).Seconds()
+		return time.Since(time.Unix(0, s.made.Load())).Seconds()
 	})
 	for _, state := range []steering.State{steering.Unknown, steering.Up, steering.Down} {
 		gauge("anyedge_dns_endpoints", "Endpoints, by state.", prometheus.Labels{"state": state.String()}, func(s *snapshot) float64 {
-			return float64(s.states[state])
+			return float64(s.states[state].Load())
 		})
 	}
 	for f, label := range map[steering.Family]string{steering.IPv4: "1", steering.IPv6: "2"} {
@@ -65,8 +65,8 @@ func (m *metrics) makeContent(s *Server) {
 }
 
 func (s *snapshot) panicking(f steering.Family) (n int) {
-	for _, sv := range s.services {
-		if sv.pickers[f].Panic() != "" {
+	for _, c := range s.services {
+		if c.load().pickers[f].Panic() != "" {
 			n++
 		}
 	}

@@ -45,10 +45,10 @@ func (s *snapshot) find(name string) *node {
 	}
 	above := s.nodes[parent(name)]
 	if above == nil || above.kind != steered {
-		return nil
+		return s.pointers.find(name, s.zoneOf(name))
 	}
 	a, ok := podAddress(strings.TrimSuffix(strings.TrimSuffix(name, parent(name)), "."))
-	if !ok || !above.service.has(a) {
+	if !ok || !above.cell.load().has(a) {
 		return nil
 	}
 	return &node{zone: above.zone, kind: pod, addresses: []netip.Addr{a}}
@@ -61,8 +61,27 @@ func (s *snapshot) checkPods() error {
 		if above == nil || above.kind != steered || !strings.HasPrefix(name, podPrefix) {
 			continue
 		}
-		if a, ok := podAddress(strings.TrimSuffix(strings.TrimSuffix(name, parent(name)), ".")); ok && above.service.has(a) {
-			return fmt.Errorf("%s is the name of endpoint %s of service %s: rename it", name, a, above.service.Name)
+		a, ok := podAddress(strings.TrimSuffix(strings.TrimSuffix(name, parent(name)), "."))
+		if !ok {
+			continue
+		}
+		if sv := above.cell.load(); sv.has(a) {
+			return fmt.Errorf("%s is the name of endpoint %s of service %s: rename it", name, a, sv.Name)
+		}
+		above.cell.taken = append(above.cell.taken, a)
+	}
+	return nil
+}
+
+// checkPodNames refuses a service with a port if a target of its SRV records would have no name.
+func checkPodNames(sv steering.Service) error {
+	const longest = len(podPrefix + "ffff-ffff-ffff-ffff-ffff-ffff-255-255-255-255")
+	if sv.PortName == "" || longest+1+len(sv.Name) <= maxName {
+		return nil
+	}
+	for _, e := range sv.Endpoints {
+		if err := checkName(podLabel(e.Address.Unmap()) + "." + sv.Name); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -140,23 +159,24 @@ func srvWeights(p steering.Policy, capacities []float64) []uint16 {
 // serviceRecords answers with at most maxAnswers targets: those of the client, the best one first, by Hash; else all in turn, for
 // their weights to decide.
 func (n *node) serviceRecords(m *dns.Msg, q dns.Question, c *client) *dns.EDNS0_EDE {
-	ttl, why := n.service.ttl(n.zone.ttl)
+	sv := n.cell.load()
+	ttl, why := sv.ttl(n.zone.ttl)
 	add := func(t target, priority int) {
-		name := n.service.podName(t.address)
+		name := sv.podName(t.address)
 		m.Answer = append(m.Answer, &dns.SRV{
 			Hdr: header(q.Name, dns.TypeSRV, ttl), Priority: uint16(priority), Weight: t.weight, Port: t.port, Target: name,
 		})
 		m.Extra = append(m.Extra, addressRecord(name, ttl, t.address))
 	}
-	targets := n.service.targets
-	if n.service.Policy != steering.Hash {
-		first := n.service.turn.Add(1) - 1
+	targets := sv.targets
+	if sv.Policy != steering.Hash {
+		first := sv.turn.Add(1) - 1
 		for i := range uint64(min(len(targets), maxAnswers)) {
 			add(targets[(first+i)%uint64(len(targets))], 0)
 		}
 		return why
 	}
-	for _, p := range n.service.pickers {
+	for _, p := range sv.pickers {
 		var room [maxAnswers]netip.Addr
 		for rank, a := range p.Pick(room[:0], c.prefix()) {
 			if i := slices.IndexFunc(targets, func(t target) bool { return t.address == a }); i >= 0 {
@@ -178,37 +198,19 @@ func (s *service) ttl(normal uint32) (uint32, *dns.EDNS0_EDE) {
 }
 
 // addNames adds the names that a service brings along: that of its SRV records, and in reverse zones those of its pods.
-func (s *snapshot) addNames(c *service, z *zone) error {
-	if c.PortName != "" {
-		name := srvName(c.Service)
+func (s *snapshot) addNames(c *cell, sv steering.Service) error {
+	if sv.PortName != "" {
+		name := srvName(sv)
 		if err := checkName(name); err != nil {
 			return err
 		}
-		for _, e := range c.Endpoints {
-			if err := checkName(c.podName(e.Address.Unmap())); err != nil {
-				return err
-			}
+		if err := checkPodNames(sv); err != nil {
+			return err
 		}
-		if err := s.addNode(name, &node{zone: z, kind: srv, service: c}); err != nil {
+		if err := s.addNode(name, &node{zone: c.zone, kind: srv, cell: c}); err != nil {
 			return err
 		}
 	}
-	if s.reverse {
-		s.addPointers(c)
-	}
+	s.pointers.move(c, nil, sv.Endpoints)
 	return nil
-}
-
-// addPointers adds PTR records where a zone has room for them; of several services at one address the first is told.
-func (s *snapshot) addPointers(c *service) {
-	for _, e := range c.Endpoints {
-		a := e.Address.Unmap()
-		name, err := dns.ReverseAddr(a.String())
-		if err != nil || s.nodes[name] != nil || checkName(c.podName(a)) != nil {
-			continue
-		}
-		if z := s.zoneOf(name); z != nil {
-			s.nodes[name] = &node{zone: z, kind: pointer, target: c.podName(a)}
-		}
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/miekg/dns"
 
 	"github.com/anyedge/anyedge/pkg/steering"
 )
@@ -82,21 +83,26 @@ edns 0 udp 1232, ede 0 no endpoint is up: answering with all of them
 // Every endpoint in a reverse zone has a pointer, whose target has the address.
 func TestPointersLeadBack(t *testing.T) {
 	s := testSnapshot(t, podContent())
-	n := 0
-	for name, p := range s.nodes {
-		if p.kind != pointer {
-			continue
+	for a := range s.pointers.owners {
+		name, err := dns.ReverseAddr(a.String())
+		if err != nil {
+			t.Fatal(err)
 		}
-		n++
+		p := s.find(name)
+		if p == nil || p.kind != pointer {
+			t.Fatalf("%s is %+v", name, p)
+		}
 		back := s.find(p.target)
-		if back == nil || back.kind != pod || len(back.addresses) != 1 {
+		if back == nil || back.kind != pod || len(back.addresses) != 1 || back.addresses[0] != a {
 			t.Fatalf("%s points to %s, which is %+v", name, p.target, back)
 		}
-		if above := parent(name); s.nodes[above] == nil {
-			t.Errorf("%s exists, %s above it does not", name, above)
+		for up := parent(name); up != p.zone.name; up = parent(up) {
+			if above := s.find(up); above == nil || above.kind != empty {
+				t.Errorf("%s exists, %s above it is %+v", name, up, above)
+			}
 		}
 	}
-	if n != 13 {
+	if n := len(s.pointers.owners); n != 13 {
 		t.Errorf("%d pointers, want 13", n)
 	}
 }

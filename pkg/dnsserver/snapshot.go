@@ -27,44 +27,41 @@ const (
 	soaExpire  = 86400
 )
 
-// A snapshot is compiled content: every name that exists, ready to answer. Nothing in it changes, but the turns that
-// its pickers count.
+// A snapshot is compiled content: every name that exists, ready to answer. Its names never change, but for those of
+// endpoints; what is known of a service does, each in its cell.
 type snapshot struct {
 	site     string
 	synced   bool
-	made     time.Time
-	serial   uint32
+	made     atomic.Int64 // when content changed last, Unix time in nanoseconds
+	serial   uint32       // the last one that a zone was given; only writers look at it
 	zones    map[string]*zone
-	nodes    map[string]*node // every name that exists, lower case
+	nodes    map[string]*node // every name that exists, lower case; those of endpoints are found on the way
 	wire     map[string]*node // the same by their names on the wire
-	services map[string]*service
-	states   [3]int // endpoints by steering.State
-	reverse  bool   // a zone of names that are addresses is among zones
+	services map[string]*cell
+	states   [3]atomic.Int64 // endpoints by steering.State
+	pointers pointers
 }
 
 type zone struct {
-	name string
-	ttl  uint32
-	soa  *dns.SOA
-	ns   []dns.RR
-	glue []dns.RR
+	name      string
+	ttl       uint32
+	reverse   bool // of names that are addresses
+	ns        []dns.RR
+	glue      []dns.RR
+	authority atomic.Pointer[authority]
 	// addresses are those of the name servers, each once: the answer to the health name.
 	addresses []netip.Addr
 
 	// For the hot path:
 	wireSize int    // of name
-	negative []byte // the SOA record of answers that there is nothing
-	pointers []int  // where in it a pointer to the zone's name belongs
 	nsid     []byte // the option that tells the site
 }
 
-// service has a picker for each family. It lives on from snapshot to snapshot while its content stays the same, so
-// that a change of one service does not disturb the turns of the others.
-type service struct {
-	steering.Service
-	pickers [2]*steering.Picker // by steering.Family
-	targets []target            // of SRV records
-	turn    atomic.Uint64       // index of the first target of the next answer, modulo their number
+// authority is the SOA record of a zone, which also tells that there is nothing. It is replaced when its serial changes.
+type authority struct {
+	soa      *dns.SOA
+	wire     []byte // of answers on the hot path
+	pointers []int  // where in it a pointer to the zone's name belongs
 }
 
 // A node is a name that exists. One with neither content is an empty non-terminal: only names below it have records
@@ -72,7 +69,7 @@ type service struct {
 type node struct {
 	zone      *zone
 	kind      kind
-	service   *service     // of kinds steered and srv
+	cell      *cell        // of kinds steered and srv
 	addresses []netip.Addr // of kinds nameServer and pod
 	target    string       // of kind pointer
 }
@@ -97,11 +94,12 @@ func (n *node) firm() bool { return n != nil && (n.kind == apex || n.kind == nam
 // turn of a new picker.
 func compile(site string, c Content, old *snapshot, now time.Time, start func() uint64) (*snapshot, error) {
 	s := &snapshot{
-		site: site, synced: c.Synced, made: now, serial: serial(old, now),
+		site: site, synced: c.Synced, serial: serial(old, now),
 		zones:    make(map[string]*zone, len(c.Zones)),
 		nodes:    make(map[string]*node, 2*len(c.Services)),
-		services: make(map[string]*service, len(c.Services)),
+		services: make(map[string]*cell, len(c.Services)),
 	}
+	s.made.Store(now.UnixNano())
 	for _, z := range c.Zones {
 		if err := s.addZone(z); err != nil {
 			return nil, fmt.Errorf("zone %s: %w", z.Name, err)
@@ -145,22 +143,23 @@ func (s *snapshot) addZone(z Zone) error {
 	if len(z.NS) == 0 {
 		return errors.New("needs at least one name server: add ns")
 	}
-	c := &zone{name: z.Name, ttl: uint32(z.TTL / time.Second)}
-	negative := min(c.ttl, uint32(negativeTTL/time.Second))
-	mailbox := "hostmaster." + z.Name
-	if z.Name == "." {
-		mailbox = "hostmaster."
-	}
-	if err := checkName(mailbox); err != nil {
+	c := &zone{name: z.Name, ttl: uint32(z.TTL / time.Second), reverse: s.pointers.addZone(z.Name)}
+	if err := checkName(c.mailbox()); err != nil {
 		return fmt.Errorf("is too long: no room for the SOA record's mailbox: %w", err)
 	}
-	c.soa = &dns.SOA{
-		Hdr: header(z.Name, dns.TypeSOA, negative), Ns: z.NS[0].Name, Mbox: mailbox, Serial: s.serial,
-		Refresh: soaRefresh, Retry: soaRetry, Expire: soaExpire, Minttl: negative,
+	for _, ns := range z.NS {
+		c.ns = append(c.ns, &dns.NS{Hdr: header(z.Name, dns.TypeNS, c.ttl), Ns: ns.Name})
 	}
 	s.zones[z.Name] = c
-	s.reverse = s.reverse || dns.IsSubDomain("arpa.", z.Name)
 	return s.addNode(z.Name, &node{zone: c, kind: apex})
+}
+
+// mailbox is that of the SOA record: nobody reads it.
+func (z *zone) mailbox() string {
+	if z.name == "." {
+		return "hostmaster."
+	}
+	return "hostmaster." + z.name
 }
 
 // fillZone adds a zone's name servers and its health name. It needs all zones first.
@@ -170,7 +169,6 @@ func (s *snapshot) fillZone(z Zone) error {
 		if err := checkName(ns.Name); err != nil {
 			return err
 		}
-		c.ns = append(c.ns, &dns.NS{Hdr: header(z.Name, dns.TypeNS, c.ttl), Ns: ns.Name})
 		if len(ns.Addresses) == 0 {
 			continue
 		}
@@ -195,49 +193,28 @@ func (s *snapshot) addService(sv steering.Service, old *snapshot, start func() u
 	if err := checkName(sv.Name); err != nil {
 		return err
 	}
-	c := old.reuse(sv)
-	if c == nil {
-		sv = sv.Clone()
-		c = &service{Service: sv}
-		for f := range c.pickers {
-			c.pickers[f] = old.picker(sv, steering.Family(f), start)
-		}
-		c.targets = newTargets(sv)
-		c.turn.Store(start() % uint64(max(len(c.targets), 1)))
-	}
 	z := s.zoneOf(sv.Name)
 	if z == nil {
 		return errors.New("lies in none of the zones: add its zone, or rename it")
 	}
-	for _, e := range sv.Endpoints {
-		if e.State >= 0 && int(e.State) < len(s.states) {
-			s.states[e.State]++
-		}
+	c := &cell{zone: z, rank: len(s.services)}
+	c.now.Store(newService(sv, old.service(sv.Name), start))
+	for state, n := range c.load().states {
+		s.states[state].Add(int64(n))
 	}
 	s.services[sv.Name] = c
-	if err := s.addNode(sv.Name, &node{zone: z, kind: steered, service: c}); err != nil {
+	if err := s.addNode(sv.Name, &node{zone: z, kind: steered, cell: c}); err != nil {
 		return err
 	}
-	return s.addNames(c, z)
+	return s.addNames(c, sv)
 }
 
-// reuse returns the compiled service when it is exactly sv; s may be nil.
-func (s *snapshot) reuse(sv steering.Service) *service {
-	if s == nil {
+// service returns what is known of the one of that name, nil when there is none; s may be nil.
+func (s *snapshot) service(name string) *service {
+	if s == nil || s.services[name] == nil {
 		return nil
 	}
-	if c := s.services[sv.Name]; c != nil && c.Equal(sv) {
-		return c
-	}
-	return nil
-}
-
-// picker compiles one that goes on with the turns that the service has had so far; s may be nil.
-func (s *snapshot) picker(sv steering.Service, f steering.Family, start func() uint64) *steering.Picker {
-	if s != nil && s.services[sv.Name] != nil && !s.services[sv.Name].pickers[f].Empty() {
-		return s.services[sv.Name].pickers[f].Follow(sv, f)
-	}
-	return steering.NewPicker(sv, f, start())
+	return s.services[name].load()
 }
 
 func (s *snapshot) addNode(name string, n *node) error {
@@ -275,7 +252,7 @@ func (s *snapshot) addEmpty() {
 // addWire prepares the hot path.
 func (s *snapshot) addWire() {
 	for _, z := range s.zones {
-		z.compileWire(s.site)
+		z.compileWire(s.site, s.serial)
 	}
 	s.wire = make(map[string]*node, len(s.nodes))
 	for name, n := range s.nodes {

@@ -107,11 +107,11 @@ func TestUnchangedServiceKeepsItsTurn(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]bool{"api.edge.example.": false, "a.b.edge.example.": true} {
-		if got := first.services[name] == second.services[name]; got != want {
+		if got := first.services[name].load() == second.services[name].load(); got != want {
 			t.Errorf("%s kept: %v, want %v", name, got, want)
 		}
 	}
-	if c.Services[0].Endpoints[0].State = steering.Unknown; first.services["api.edge.example."].Endpoints[0].State != steering.Up {
+	if c.Services[0].Endpoints[0].State = steering.Unknown; first.services["api.edge.example."].load().Endpoints[0].State != steering.Up {
 		t.Error("the snapshot shares its endpoints with the caller")
 	}
 }
