@@ -23,6 +23,7 @@ var mayImport = map[string][]string{
 	"pkg/bgp/bgptest":  {},
 	"pkg/vip":          {},
 	"pkg/siteapi":      {"internal/unixapi"},
+	"pkg/dnsapi":       {"internal/unixapi"},
 	"pkg/steering":     {},
 	"pkg/probe":        {},
 	"pkg/app":          {"pkg/probe"},
@@ -36,7 +37,7 @@ var mayImport = map[string][]string{
 	"pkg/lab":          {"pkg/probe", "pkg/bgp/router", "pkg/bfd", "pkg/session"},
 	"internal/config":  {"pkg/*"},
 	"internal/nettest": {}, "internal/debughttp": {}, "internal/program": {},
-	"internal/manual": {}, "internal/unixapi": {}, "internal/sdnotify": {},
+	"internal/manual": {}, "internal/unixapi": {}, "internal/table": {}, "internal/sdnotify": {},
 	"internal/report": {"pkg/probe"}, "internal/report/labreport": {"internal/report", "pkg/lab"}, "internal/report/reporttest": {},
 	"cmd/edgeagent": {"*"}, "cmd/edgedns": {"*"}, "cmd/edgeprobe": {"*"}, "cmd/edgectl": {"*"}, "cmd/edgelab": {"*"},
 }

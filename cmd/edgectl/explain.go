@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/anyedge/anyedge/internal/table"
 	"github.com/anyedge/anyedge/pkg/siteapi"
 )
 
@@ -156,7 +157,7 @@ func (p *page) guards(s siteapi.Status, g *siteapi.VIPGuard) {
 	}
 	p.line("guard", holding(g.Holds))
 	if g.SuppressedUntil.After(p.now) {
-		p.line("guard", fmt.Sprintf("not announced in full for another %s, until %s", coarse(g.SuppressedUntil.Sub(p.now)), g.SuppressedUntil.Format(time.TimeOnly)))
+		p.line("guard", fmt.Sprintf("not announced in full for another %s, until %s", table.Span(g.SuppressedUntil.Sub(p.now)), g.SuppressedUntil.Format(time.TimeOnly)))
 	}
 	if g.WithdrawalsLeft != nil {
 		p.line("guard", fmt.Sprintf("%d more withdrawals before the budget keeps it announced", *g.WithdrawalsLeft))

@@ -6,9 +6,9 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
+	"github.com/anyedge/anyedge/internal/table"
 	"github.com/anyedge/anyedge/pkg/siteapi"
 )
 
@@ -41,22 +41,11 @@ type page struct {
 	now  time.Time
 }
 
-// table aligns rows under their heads, after an empty line; nothing without rows. The last column may be as long as it likes.
+// table adds a table after an empty line; nothing without rows.
 func (p *page) table(heads string, rows [][]string) {
-	if len(rows) == 0 {
-		return
+	if text := table.Text(heads, rows); text != "" {
+		p.text.WriteString("\n" + text)
 	}
-	var b strings.Builder
-	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, strings.ReplaceAll(heads, " ", "\t"))
-	for _, row := range rows {
-		for i, cell := range row {
-			row[i] = cmp.Or(strings.Join(strings.Fields(cell), " "), "-")
-		}
-		fmt.Fprintln(t, strings.Join(row, "\t"))
-	}
-	_ = t.Flush() // a strings.Builder takes everything
-	p.text.WriteString("\n" + b.String())
 }
 
 func (p *page) services(all []siteapi.Service) {
@@ -105,7 +94,7 @@ func (p *page) suppressed(g *siteapi.VIPGuard) string {
 	if !g.SuppressedUntil.After(p.now) {
 		return ""
 	}
-	return "for " + coarse(g.SuppressedUntil.Sub(p.now))
+	return "for " + table.Span(g.SuppressedUntil.Sub(p.now))
 }
 
 func left(g *siteapi.VIPGuard) string {
@@ -239,27 +228,8 @@ func rank(p siteapi.Problem) int {
 	return 1
 }
 
-// ago tells how long something lasts, coarsely; "-" when that is unknown.
-func (p *page) ago(since time.Time) string {
-	if since.IsZero() {
-		return "-"
-	}
-	return coarse(p.now.Sub(since))
-}
-
-func coarse(d time.Duration) string {
-	d = max(d, 0)
-	switch {
-	case d < time.Minute:
-		return fmt.Sprintf("%ds", int(d.Seconds()))
-	case d < time.Hour:
-		return fmt.Sprintf("%dm%ds", int(d.Minutes()), int(d.Seconds())%60)
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%dh%dm", int(d.Hours()), int(d.Minutes())%60)
-	default:
-		return fmt.Sprintf("%dd", int(d.Hours())/24)
-	}
-}
+// ago tells how long something lasts.
+func (p *page) ago(since time.Time) string { return table.Ago(since, p.now) }
 
 func count(n uint64) string { return fmt.Sprint(n) }
 
