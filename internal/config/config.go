@@ -54,6 +54,8 @@ type DNS struct {
 	Listen   []netip.AddrPort
 	Zones    []dnsserver.Zone
 	Services []DNSService
+	Access   *dnsserver.Access // nil: everybody sees everything
+	Admin    Admin
 	Metrics  netip.AddrPort // zero: none
 }
 

@@ -27,15 +27,18 @@ func ParseDNS(name string, r io.Reader) (DNS, error) {
 }
 
 func dnsConfig(root item) DNS {
-	o := root.object([]string{"site", "listen", "zones", "services", "metrics"}, []string{"kubernetes", "admin", "load", "source"})
+	o := root.object([]string{"site", "listen", "zones", "services", "acl", "views", "explain", "admin", "metrics"}, []string{"kubernetes", "load", "source", "query_log"})
 	zones := newZones(o.need("zones", "what is answered for: [{name: ..., ns: [...]}]"))
-	return DNS{
+	d := DNS{
 		Site:     o.need("site", "the name of this site, such as mec-1").label("a name"),
 		Listen:   listen(o.need("listen", `where to listen, such as ["[::1]:53"]`)),
 		Zones:    zones.all,
 		Services: steered(o.need("services", "the names: [{name: ..., endpoints: [...]}]"), zones),
+		Admin:    admin(o.get("admin")),
 		Metrics:  metricsListen(o.get("metrics")),
 	}
+	d.Access = access(o, zones, d.Services)
+	return d
 }
 
 func listen(list item) []netip.AddrPort {

@@ -234,6 +234,17 @@ func TestParseDNSSample(t *testing.T) {
 				{Index: 1, Check: every("http", health.HTTP{Target: netip.AddrPortFrom(second, 8080), Path: "/healthz", Method: "GET"})},
 			},
 		}},
+		Access: &dnsserver.Access{
+			ACL:   dnsserver.ACL{Deny: prefixes("2001:db8:bad::/48")},
+			Zones: map[string]dnsserver.ACL{"edge.example.": {Allow: prefixes("2001:db8::/32", "10.0.0.0/8")}},
+			Views: []dnsserver.View{{Name: "inside", Clients: prefixes("2001:db8:1::/48", "10.1.0.0/16")}, {
+				Name: "outside", Clients: prefixes("::/0", "0.0.0.0/0"),
+				Services: []string{"api.edge.example."}, Endpoints: prefixes("2001:db8:1::10/128"),
+				Instead: map[string][]netip.Addr{"api.edge.example.": {netip.MustParseAddr("2001:db8:53::80")}},
+			}},
+			Explain: prefixes("2001:db8:1::/48"),
+		},
+		Admin:   Admin{Socket: "/run/anyedge/dns.sock", Drains: "/var/lib/edgedns/drains.json"},
 		Metrics: netip.MustParseAddrPort("[::1]:9411"),
 	}
 	if d := diff(want, got); d != "" {

@@ -3,6 +3,7 @@ package config
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/anyedge/anyedge/pkg/dnsserver"
@@ -19,6 +20,13 @@ type zones struct {
 	all   []dnsserver.Zone
 	at    []item // where each one's name stands
 	taken places[string]
+	acls  []zoneACL
+}
+
+// zoneACL is the acl item of a zone.
+type zoneACL struct {
+	name string
+	item item
 }
 
 func newZones(list item) zones {
@@ -26,12 +34,15 @@ func newZones(list item) zones {
 	seen := make(places[string])
 	var servers []item
 	for _, it := range list.list("zone") {
-		o := it.object([]string{"name", "ttl", "ns"}, nil)
+		o := it.object([]string{"name", "ttl", "ns", "acl"}, nil)
 		zone := dnsserver.Zone{
 			Name: o.need("name", "the zone, such as edge.example.").domain("a name, such as edge.example."),
 			TTL:  o.get("ttl").seconds(zoneTTL, minZoneTTL, maxZoneTTL),
 		}
 		seen.once(o.get("name"), zone.Name)
+		if o.has("acl") {
+			z.acls = append(z.acls, zoneACL{zone.Name, o.get("acl")})
+		}
 		z.all, z.at = append(z.all, zone), append(z.at, o.get("name"))
 		servers = append(servers, o.need("ns", "its name servers: [{name: ..., addresses: [...]}]"))
 	}
@@ -92,6 +103,8 @@ func (z zones) checkServer(o object, name, zone string) {
 		at.bad("%s is the zone itself: give the name server a name of its own, such as ns.%s", name, zone)
 	case name == "health."+zone:
 		at.bad("%s is what checks ask for: give the name server another name", name)
+	case strings.HasPrefix(name, "_explain."):
+		at.bad("_explain is kept for what tells of a service: give the name server another name")
 	case closest != zone:
 		at.bad("%s lies in zone %s of this file: name it there, or use a name of %s alone", name, closest, zone)
 	case !o.has("addresses"):
@@ -127,6 +140,8 @@ func (z zones) place(it item, name string) {
 		it.bad("%s is the zone itself: a service needs a name below it", name)
 	case name == "health."+zone:
 		it.bad("%s is the name that checks ask for: rename the service", name)
+	case strings.HasPrefix(name, "_explain."):
+		it.bad("_explain is kept for what tells of a service: rename it")
 	case taken:
 		it.bad("%s is a name server, %s on line %d: rename the service", name, ns.path, ns.line())
 	}

@@ -18,8 +18,13 @@ const maxAnswers = 16
 // answer fills m, which has its question, with what is known of it. The extended error (RFC 8914), if any, is for
 // clients that speak EDNS.
 func (s *snapshot) answer(m *dns.Msg, c *client) *dns.EDNS0_EDE {
-	q := m.Question[0]
+	q, may := m.Question[0], s.access.of(c.address)
+	name := dns.CanonicalName(q.Name)
+	n, z := s.find(name, may.view), s.zoneOf(name)
+	c.view = may.view
 	switch {
+	case !may.mayAsk(z, n):
+		return refuse(m, dns.ExtendedErrorCodeProhibited, mayNotAsk)
 	case q.Qclass == dns.ClassCHAOS:
 		return s.chaos(m, q)
 	case q.Qclass != dns.ClassINET:
@@ -27,11 +32,11 @@ func (s *snapshot) answer(m *dns.Msg, c *client) *dns.EDNS0_EDE {
 	case q.Qtype == dns.TypeAXFR || q.Qtype == dns.TypeIXFR:
 		return refuse(m, dns.ExtendedErrorCodeProhibited, "no zone transfers")
 	}
-	name := dns.CanonicalName(q.Name)
-	n, z := s.find(name), s.zoneOf(name)
 	switch {
 	case z == nil:
 		return refuse(m, dns.ExtendedErrorCodeNotAuthoritative, "")
+	case n != nil && n.kind == explained && !may.explain:
+		return refuse(m, dns.ExtendedErrorCodeProhibited, mayNotAsk)
 	case !s.synced && !n.firm():
 		// Not even NXDOMAIN: who is unsure must not say that something does not exist.
 		m.Rcode = dns.RcodeServerFailure
@@ -66,7 +71,11 @@ func (s *snapshot) records(m *dns.Msg, n *node, q dns.Question, c *client) *dns.
 	case q.Qtype == dns.TypeA:
 		return n.addressRecords(m, q, steering.IPv4, c)
 	case n.kind == steered && q.Qtype == dns.TypeTXT:
-		m.Answer = []dns.RR{&dns.TXT{Hdr: header(q.Name, dns.TypeTXT, n.zone.ttl), Txt: s.about(n.cell.load())}}
+		if sv := n.cell.load().in(c.view); sv != nil {
+			m.Answer = []dns.RR{&dns.TXT{Hdr: header(q.Name, dns.TypeTXT, n.zone.ttl), Txt: s.about(sv)}}
+		}
+	case n.kind == explained && q.Qtype == dns.TypeTXT:
+		m.Answer = s.explanation(n, q, c)
 	case n.kind == srv && q.Qtype == dns.TypeSRV:
 		return n.serviceRecords(m, q, c)
 	case n.kind == pointer && q.Qtype == dns.TypePTR:
@@ -90,7 +99,10 @@ func (n *node) addressRecords(m *dns.Msg, q dns.Question, f steering.Family, c *
 // pick answers with the endpoints whose turn it is.
 func (n *node) pick(m *dns.Msg, q dns.Question, f steering.Family, c *client) *dns.EDNS0_EDE {
 	var room [maxAnswers]netip.Addr
-	sv := n.cell.load()
+	sv := n.cell.load().in(c.view)
+	if sv == nil {
+		return nil
+	}
 	p := sv.pickers[f]
 	ttl, why := n.zone.ttl, (*dns.EDNS0_EDE)(nil)
 	if reason := p.Panic(); reason != "" {
@@ -100,7 +112,7 @@ func (n *node) pick(m *dns.Msg, q dns.Question, f steering.Family, c *client) *d
 	if sv.Policy == steering.Hash && !p.Empty() {
 		from = c.prefix()
 	}
-	m.Answer = appendAddresses(nil, q.Name, ttl, p.Pick(room[:0], from), f)
+	m.Answer = appendAddresses(nil, q.Name, ttl, c.pick(p, room[:0], from), f)
 	return why
 }
 

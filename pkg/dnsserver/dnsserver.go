@@ -32,6 +32,7 @@ type NS struct {
 type Content struct {
 	Zones    []Zone
 	Services []steering.Service // each inside one of the zones
+	Access   *Access            // nil: everybody may ask for everything. Never changed once it was given
 	Synced   bool               // the sources have told all they know; before that, no answer is final
 }
 

@@ -22,7 +22,7 @@ func FuzzReply(f *testing.F) {
 	for _, q := range []string{"_http._tcp.web.edge.example. SRV", "ip-2001-db8-1--10.web.edge.example. AAAA", "10.0.1.10.in-addr.arpa. PTR", "hash.edge.example. A"} {
 		f.Add(pack(f, ask(q, edns(1232, subnetOption("10.2.3.0", 24)))), false)
 	}
-	snapshots := []*snapshot{testSnapshot(f, testContent(true)), testSnapshot(f, testContent(false)), testSnapshot(f, podContent())}
+	snapshots := []*snapshot{testSnapshot(f, testContent(true)), testSnapshot(f, testContent(false)), testSnapshot(f, podContent()), testSnapshot(f, accessContent())}
 	f.Fuzz(func(t *testing.T, query []byte, stream bool) {
 		p := udp
 		if stream {

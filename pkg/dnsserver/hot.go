@@ -24,15 +24,17 @@ func (s *snapshot) hot(out, query []byte, q *question, from netip.Addr) ([]byte,
 	if !s.synced || !q.read(query) || q.qtype == dns.TypeAXFR || q.qtype == dns.TypeIXFR {
 		return nil, exchange{}
 	}
-	n := s.wire[string(q.name[:q.size])]
+	n, c := s.wire[string(q.name[:q.size])], s.access.of(from)
 	if n == nil {
-		return s.hotMissing(out, query, q)
+		return s.hotMissing(out, query, q, c)
 	}
 	switch {
+	case !c.mayAsk(n.zone, n):
+		return n.zone.hotRefused(out, query, q)
 	case q.qtype == dns.TypeAAAA:
-		return n.hotAddresses(out, query, q, steering.IPv6, from)
+		return n.hotAddresses(out, query, q, steering.IPv6, from, c.view)
 	case q.qtype == dns.TypeA:
-		return n.hotAddresses(out, query, q, steering.IPv4, from)
+		return n.hotAddresses(out, query, q, steering.IPv4, from, c.view)
 	case n.kind == steered && (q.qtype == dns.TypeHTTPS || q.qtype == dns.TypeSVCB):
 		return n.zone.hotNothing(out, query, q, dns.RcodeSuccess)
 	default:
@@ -41,13 +43,15 @@ func (s *snapshot) hot(out, query []byte, q *question, from netip.Addr) ([]byte,
 }
 
 // hotMissing answers NXDOMAIN, but not for what may be the name of a pod, or its pointer: those are not in the table.
-func (s *snapshot) hotMissing(out, query []byte, q *question) ([]byte, exchange) {
+func (s *snapshot) hotMissing(out, query []byte, q *question, c *class) ([]byte, exchange) {
 	rest := q.name[:q.size]
 	for first := true; len(rest) > 1; first = false {
 		rest = rest[1+int(rest[0]):]
 		n := s.wire[string(rest)]
 		switch {
 		case n == nil:
+		case !c.mayAsk(n.zone, nil):
+			return n.zone.hotRefused(out, query, q)
 		case first && n.kind == steered || n.zone.reverse:
 			return nil, exchange{}
 		default:
@@ -58,12 +62,15 @@ func (s *snapshot) hotMissing(out, query []byte, q *question) ([]byte, exchange)
 }
 
 // hotAddresses answers with addresses of a family, and with the zone's SOA record where there are none.
-func (n *node) hotAddresses(out, query []byte, q *question, f steering.Family, from netip.Addr) ([]byte, exchange) {
+func (n *node) hotAddresses(out, query []byte, q *question, f steering.Family, from netip.Addr, view int) ([]byte, exchange) {
 	var room [maxAnswers]netip.Addr
 	addrs := room[:0]
 	switch n.kind {
 	case steered:
-		sv := n.cell.load()
+		sv := n.cell.load().in(view)
+		if sv == nil {
+			break
+		}
 		p := sv.pickers[f]
 		if p.Panic() != "" {
 			return nil, exchange{}

@@ -37,21 +37,35 @@ func podAddress(label string) (netip.Addr, bool) {
 	return a, err == nil && podLabel(a) == label // one name for one address
 }
 
-// find returns what exists at name, nil when nothing does. The names of pods are made when they are asked for: there may
+// find returns what exists at name for a view, nil when nothing does. The names of pods are made when they are asked for: there may
 // be a million.
-func (s *snapshot) find(name string) *node {
+func (s *snapshot) find(name string, view int) *node {
 	if n := s.nodes[name]; n != nil {
 		return n
 	}
 	above := s.nodes[parent(name)]
 	if above == nil || above.kind != steered {
-		return s.pointers.find(name, s.zoneOf(name))
+		return s.findPointer(name, view)
+	}
+	if strings.HasPrefix(name, explainPrefix) && s.access.explains() {
+		return &node{zone: above.zone, kind: explained, cell: above.cell}
 	}
 	a, ok := podAddress(strings.TrimSuffix(strings.TrimSuffix(name, parent(name)), "."))
-	if !ok || !above.cell.load().has(a) {
+	if sv := above.cell.load().in(view); !ok || sv == nil || !sv.has(a) {
 		return nil
 	}
 	return &node{zone: above.zone, kind: pod, addresses: []netip.Addr{a}}
+}
+
+// findPointer returns what exists at the name of an address. A view that hides something is told of no name on the way to
+// one: it could find all of them label by label.
+func (s *snapshot) findPointer(name string, view int) *node {
+	z := s.zoneOf(name)
+	n := s.pointers.find(name, z, view)
+	if z != nil && z.reverse && s.access.narrow(view) && (n == nil || n.kind != pointer) {
+		return &node{zone: z}
+	}
+	return n
 }
 
 // checkPods refuses a name that is also that of a pod: SRV and PTR records would lead astray.
@@ -159,7 +173,10 @@ func srvWeights(p steering.Policy, capacities []float64) []uint16 {
 // serviceRecords answers with at most maxAnswers targets: those of the client, the best one first, by Hash; else all in turn, for
 // their weights to decide.
 func (n *node) serviceRecords(m *dns.Msg, q dns.Question, c *client) *dns.EDNS0_EDE {
-	sv := n.cell.load()
+	sv := n.cell.load().in(c.view)
+	if sv == nil {
+		return nil
+	}
 	ttl, why := sv.ttl(n.zone.ttl)
 	add := func(t target, priority int) {
 		name := sv.podName(t.address)
@@ -170,7 +187,7 @@ func (n *node) serviceRecords(m *dns.Msg, q dns.Question, c *client) *dns.EDNS0_
 	}
 	targets := sv.targets
 	if sv.Policy != steering.Hash {
-		first := sv.turn.Add(1) - 1
+		first := sv.nextTarget(c)
 		for i := range uint64(min(len(targets), maxAnswers)) {
 			add(targets[(first+i)%uint64(len(targets))], 0)
 		}
@@ -178,13 +195,21 @@ func (n *node) serviceRecords(m *dns.Msg, q dns.Question, c *client) *dns.EDNS0_
 	}
 	for _, p := range sv.pickers {
 		var room [maxAnswers]netip.Addr
-		for rank, a := range p.Pick(room[:0], c.prefix()) {
+		for rank, a := range c.pick(p, room[:0], c.prefix()) {
 			if i := slices.IndexFunc(targets, func(t target) bool { return t.address == a }); i >= 0 {
 				add(targets[i], rank)
 			}
 		}
 	}
 	return why
+}
+
+// nextTarget takes a turn, or looks whose it is.
+func (s *service) nextTarget(c *client) uint64 {
+	if c.peek {
+		return s.turn.Load()
+	}
+	return s.turn.Add(1) - 1
 }
 
 // ttl is that of what may change with the endpoints of either family, and why it is short.

@@ -88,16 +88,16 @@ func TestPointersLeadBack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p := s.find(name)
+		p := s.find(name, noView)
 		if p == nil || p.kind != pointer {
 			t.Fatalf("%s is %+v", name, p)
 		}
-		back := s.find(p.target)
+		back := s.find(p.target, noView)
 		if back == nil || back.kind != pod || len(back.addresses) != 1 || back.addresses[0] != a {
 			t.Fatalf("%s points to %s, which is %+v", name, p.target, back)
 		}
 		for up := parent(name); up != p.zone.name; up = parent(up) {
-			if above := s.find(up); above == nil || above.kind != empty {
+			if above := s.find(up, noView); above == nil || above.kind != empty {
 				t.Errorf("%s exists, %s above it is %+v", name, up, above)
 			}
 		}

@@ -22,11 +22,20 @@ const (
 	tcp
 )
 
+// String returns "udp" or "tcp".
+func (p proto) String() string {
+	if p == tcp {
+		return "tcp"
+	}
+	return "udp"
+}
+
 // An exchange is what is to be told of one query: either dropped, for a reason, or answered.
 type exchange struct {
 	dropped dropReason
 	qtype   uint16
 	rcode   int
+	why     string // for the query log; empty: nothing to tell
 }
 
 // dropReason tells why a message got no answer.

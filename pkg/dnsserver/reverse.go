@@ -40,8 +40,8 @@ func (p *pointers) addZone(name string) (added bool) {
 	return true
 }
 
-// find returns what exists at a name that has no other meaning, nil when nothing does.
-func (p *pointers) find(name string, z *zone) *node {
+// find returns what exists for a view at a name that has no other meaning, nil when nothing does.
+func (p *pointers) find(name string, z *zone, view int) *node {
 	if z == nil || !z.reverse {
 		return nil
 	}
@@ -56,9 +56,13 @@ func (p *pointers) find(name string, z *zone) *node {
 		return nil
 	case !prefix.IsSingleIP():
 		return &node{zone: z}
-	default:
-		return &node{zone: z, kind: pointer, target: p.owners[prefix.Addr()][0].load().podName(prefix.Addr())}
 	}
+	for _, owner := range p.owners[prefix.Addr()] {
+		if sv := owner.load().in(view); sv != nil && sv.has(prefix.Addr()) {
+			return &node{zone: z, kind: pointer, target: sv.podName(prefix.Addr())}
+		}
+	}
+	return nil
 }
 
 // move replaces the endpoints of a service.

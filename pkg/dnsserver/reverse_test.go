@@ -61,7 +61,7 @@ func TestPointersOfArpa(t *testing.T) {
 			t.Fatal(err)
 		}
 		for ; name != "arpa."; name = parent(name) {
-			if n := s.find(name); n == nil {
+			if n := s.find(name, noView); n == nil {
 				t.Errorf("%s does not exist", name)
 			}
 		}

@@ -20,16 +20,18 @@ type service struct {
 	targets []target            // of SRV records
 	turn    atomic.Uint64       // index of the first target of the next answer, modulo their number
 	states  [3]int              // endpoints by steering.State
+	access  *access             // that views were made by; nil: there are none
+	views   []*service          // as each view has it, nil where it does not; no list: all have the service itself
 }
 
-// newService compiles sv, or returns old when it was compiled of the same; old may be nil. Turns go on where they are; start
-// gives the first one of a new picker. The caller keeps its endpoints.
-func newService(sv steering.Service, old *service, start func() uint64) *service {
-	if old != nil && old.Equal(sv) {
+// newService compiles sv as each view of a has it, or returns old when it was compiled of the same; old may be nil. Turns go on where
+// they are; start gives the first one of a new picker. The caller keeps its endpoints.
+func newService(sv steering.Service, old *service, a *access, start func() uint64) *service {
+	if old != nil && old.Equal(sv) && old.access == a {
 		return old
 	}
 	sv = sv.Clone()
-	c := &service{Service: sv, targets: newTargets(sv)}
+	c := &service{Service: sv, targets: newTargets(sv), access: a}
 	for f := range c.pickers {
 		c.pickers[f] = old.picker(sv, steering.Family(f), start)
 	}
@@ -39,7 +41,38 @@ func newService(sv steering.Service, old *service, start func() uint64) *service
 			c.states[e.State]++
 		}
 	}
+	c.addViews(old, start)
 	return c
+}
+
+// addViews compiles the service as views have it that have it otherwise.
+func (s *service) addViews(old *service, start func() uint64) {
+	if s.access == nil {
+		return
+	}
+	for i := range s.access.source.Views {
+		seen, ok := s.access.source.Views[i].sees(s.Service)
+		switch {
+		case !ok:
+			s.views = append(s.views, nil)
+		case seen.Equal(s.Service):
+			s.views = append(s.views, s)
+		default:
+			var before *service
+			if old != nil && old.access == s.access {
+				before = old.views[i]
+			}
+			s.views = append(s.views, newService(seen, before, nil, start))
+		}
+	}
+}
+
+// in returns the service as a view has it, nil when it does not.
+func (s *service) in(view int) *service {
+	if view == noView || s.views == nil {
+		return s
+	}
+	return s.views[view]
 }
 
 // picker compiles one of sv that goes on with the turns of s; s may be nil.
@@ -87,7 +120,7 @@ func (s *Server) Update(sv steering.Service) error {
 	if err := c.refuses(old, sv); err != nil {
 		return fmt.Errorf("service %s: %w", sv.Name, err)
 	}
-	next := newService(sv, old, rand.Uint64)
+	next := newService(sv, old, now.access, rand.Uint64)
 	c.now.Store(next)
 	now.pointers.move(c, old.Endpoints, next.Endpoints)
 	now.changed(c.zone, old, next, time.Now())

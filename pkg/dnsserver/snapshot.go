@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -40,6 +41,7 @@ type snapshot struct {
 	services map[string]*cell
 	states   [3]atomic.Int64 // endpoints by steering.State
 	pointers pointers
+	access   *access // nil: everybody may ask for everything
 }
 
 type zone struct {
@@ -48,6 +50,7 @@ type zone struct {
 	reverse   bool // of names that are addresses
 	ns        []dns.RR
 	glue      []dns.RR
+	acl       int // index in class.zones; -1: none of its own
 	authority atomic.Pointer[authority]
 	// addresses are those of the name servers, each once: the answer to the health name.
 	addresses []netip.Addr
@@ -69,7 +72,7 @@ type authority struct {
 type node struct {
 	zone      *zone
 	kind      kind
-	cell      *cell        // of kinds steered and srv
+	cell      *cell        // of kinds steered, srv and explained
 	addresses []netip.Addr // of kinds nameServer and pod
 	target    string       // of kind pointer
 }
@@ -85,6 +88,7 @@ const (
 	srv
 	pod
 	pointer
+	explained // the name that tells of a service
 )
 
 // firm tells that what is known of the name does not hang on the sources of services.
@@ -100,6 +104,7 @@ func compile(site string, c Content, old *snapshot, now time.Time, start func() 
 		services: make(map[string]*cell, len(c.Services)),
 	}
 	s.made.Store(now.UnixNano())
+	s.access = compileAccess(c.Access, old.accessOf())
 	for _, z := range c.Zones {
 		if err := s.addZone(z); err != nil {
 			return nil, fmt.Errorf("zone %s: %w", z.Name, err)
@@ -143,7 +148,7 @@ func (s *snapshot) addZone(z Zone) error {
 	if len(z.NS) == 0 {
 		return errors.New("needs at least one name server: add ns")
 	}
-	c := &zone{name: z.Name, ttl: uint32(z.TTL / time.Second), reverse: s.pointers.addZone(z.Name)}
+	c := &zone{name: z.Name, ttl: uint32(z.TTL / time.Second), reverse: s.pointers.addZone(z.Name), acl: s.access.zoneIndex(z.Name)}
 	if err := checkName(c.mailbox()); err != nil {
 		return fmt.Errorf("is too long: no room for the SOA record's mailbox: %w", err)
 	}
@@ -198,7 +203,7 @@ func (s *snapshot) addService(sv steering.Service, old *snapshot, start func() u
 		return errors.New("lies in none of the zones: add its zone, or rename it")
 	}
 	c := &cell{zone: z, rank: len(s.services)}
-	c.now.Store(newService(sv, old.service(sv.Name), start))
+	c.now.Store(newService(sv, old.service(sv.Name), s.access, start))
 	for state, n := range c.load().states {
 		s.states[state].Add(int64(n))
 	}
@@ -218,6 +223,9 @@ func (s *snapshot) service(name string) *service {
 }
 
 func (s *snapshot) addNode(name string, n *node) error {
+	if strings.HasPrefix(name, explainPrefix) {
+		return fmt.Errorf("%s: names of services tell of them below it: rename it", name)
+	}
 	if s.nodes[name] != nil {
 		return fmt.Errorf("%s has another meaning already: rename one of the two", name)
 	}

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 
 	"github.com/miekg/dns"
+
+	"github.com/anyedge/anyedge/pkg/steering"
 )
 
 // How much of an address tells clients apart: a site, and what RFC 7871 section 11.1 lets resolvers tell.
@@ -18,6 +20,16 @@ type client struct {
 	address netip.Addr
 	subnet  *subnet // nil: the query has no client subnet option
 	used    bool    // the answer hangs on prefix
+	view    int     // that it has
+	peek    bool    // it only wants to know: nobody's turn is taken
+}
+
+// pick takes a turn, or looks whose it is.
+func (c *client) pick(p *steering.Picker, dst []netip.Addr, from netip.Prefix) []netip.Addr {
+	if c.peek {
+		return p.Peek(dst, from)
+	}
+	return p.Pick(dst, from)
 }
 
 // subnet is a client subnet option (RFC 7871): for whom a resolver asks.

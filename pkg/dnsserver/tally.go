@@ -94,14 +94,10 @@ type transport struct {
 
 // labels returns the values of "proto" and "family"; the family labels are CoreDNS's: 1 is IPv4, 2 is IPv6.
 func (t transport) labels() (string, string) {
-	proto, family := "udp", "2"
-	if t.proto == tcp {
-		proto = "tcp"
-	}
 	if t.v4 {
-		family = "1"
+		return t.proto.String(), "1"
 	}
-	return proto, family
+	return t.proto.String(), "2"
 }
 
 // tallied turns tallies into metrics.
