@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -24,7 +25,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	cmd.SetArgs(args)
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
-	if err := cmd.ExecuteContext(ctx); err != nil {
+	switch err := cmd.ExecuteContext(ctx); {
+	case errors.Is(err, errNothing):
+		return 2 // which was shown
+	case err != nil:
 		// A configuration may have several errors, one a line.
 		for line := range strings.Lines(err.Error()) {
 			fmt.Fprintln(stderr, "edgedns:", strings.TrimSuffix(line, "\n"))
@@ -47,9 +51,12 @@ func command(stderr io.Writer) *cobra.Command {
 		Short: "Answer DNS queries with the addresses of this site's own pods",
 		Long: "edgedns is the authoritative DNS server of a site: it answers for the services of its configuration with the\n" +
 			"addresses of endpoints that work, over UDP and TCP, also at anycast addresses that are not on the host yet.\n" +
-			"SIGHUP reads the configuration again; a bad one changes nothing. SIGTERM ends it; a second one does not wait.",
+			"SIGHUP reads the configuration again; a bad one changes nothing. SIGTERM ends it; a second one does not wait.\n" +
+			"Its commands talk to the edgedns that runs on this host, over its socket (admin: {socket: ...} in its file).",
 		Example: "  edgedns --config /etc/anyedge/edgedns.yaml --check-config\n" +
-			"  edgedns --config /etc/anyedge/edgedns.yaml --log-format json",
+			"  edgedns --config /etc/anyedge/edgedns.yaml --log-format json\n" +
+			"  edgedns query api.edge.example\n" +
+			"  edgedns drain api.edge.example 2001:db8:1::10",
 		Version:       program.Version(),
 		Args:          cobra.NoArgs,
 		SilenceUsage:  true,
@@ -61,6 +68,7 @@ func command(stderr io.Writer) *cobra.Command {
 	f.BoolVar(&o.check, "check-config", false, "check the configuration, open nothing, and exit: 0 when it is good")
 	f.StringVar(&o.logFormat, "log-format", "text", "text or json")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
+	cmd.AddCommand(queryCommand(), servicesCommand(), drainCommand(), undrainCommand())
 	return manual.Add(cmd)
 }
 
@@ -101,7 +109,7 @@ func load(path string) (config.DNS, error) {
 	if err != nil {
 		return config.DNS{}, err
 	}
-	if err := dnsserver.Check((&source{cfg: cfg}).content(nil)); err != nil {
+	if err := dnsserver.Check((&source{cfg: cfg, drains: new(drains)}).content(nil)); err != nil {
 		return config.DNS{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return cfg, nil

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -72,15 +73,17 @@ func (w *watch) stop() {
 	<-w.ended
 }
 
-// reload puts the file in force as it is now, all of it or nothing, and returns what watches from then on. Answers go on
+// load puts the file in force as it is now, all of it or nothing, and returns what watches from then on. Answers go on
 // meanwhile. What is known of checks that stay the same is kept: nobody waits for a verdict that was there already.
-func (p *daemon) reload(ctx context.Context, w *watch) *watch {
+func (p *daemon) load(ctx context.Context, w *watch) *watch {
 	cfg, err := load(p.path)
 	if err == nil {
 		err = needsRestart(p.source.cfg, cfg)
 	}
 	p.reloads.done(err)
+	p.reload.Tried, p.reload.Error = time.Now(), ""
 	if err != nil {
+		p.reload.Error = err.Error()
 		for line := range strings.Lines(err.Error()) {
 			p.log.Error("not reloaded, the old configuration stays", "err", strings.TrimSpace(line))
 		}
@@ -90,7 +93,8 @@ func (p *daemon) reload(ctx context.Context, w *watch) *watch {
 	m := health.NewMonitor(p.log, checks(cfg.Services)...)
 	m.Inherit(p.monitor.Load())
 	p.monitor.Store(m)
-	p.source = &source{cfg: cfg, synced: p.source.synced}
+	p.source = &source{cfg: cfg, synced: p.source.synced, drains: p.drains}
+	p.reload.Loaded = p.reload.Tried
 	p.replace()
 	p.log.Info("reloaded", "config", p.path, "services", len(cfg.Services))
 	return p.watch(ctx)
@@ -103,6 +107,8 @@ func needsRestart(old, cfg config.DNS) error {
 		return fmt.Errorf("site: changed from %s to %s: needs a restart", old.Site, cfg.Site)
 	case !slices.Equal(cfg.Listen, old.Listen):
 		return fmt.Errorf("listen: changed from %v to %v: needs a restart", old.Listen, cfg.Listen)
+	case cfg.Admin != old.Admin:
+		return fmt.Errorf("admin: changed: needs a restart")
 	case cfg.Metrics != old.Metrics:
 		return fmt.Errorf("metrics.listen: changed: needs a restart")
 	default:

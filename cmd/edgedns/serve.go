@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -13,6 +14,8 @@ import (
 	"github.com/anyedge/anyedge/internal/config"
 	"github.com/anyedge/anyedge/internal/debughttp"
 	"github.com/anyedge/anyedge/internal/sdnotify"
+	"github.com/anyedge/anyedge/internal/unixapi"
+	"github.com/anyedge/anyedge/pkg/dnsapi"
 	"github.com/anyedge/anyedge/pkg/dnsserver"
 	"github.com/anyedge/anyedge/pkg/health"
 )
@@ -29,6 +32,10 @@ type daemon struct {
 	path      string // of the configuration
 	hangups   <-chan os.Signal
 	reloads   reloads
+	socket    net.Listener // of the admin API; nil: none
+	drains    *drains
+	asked     chan func() // by the admin API, for the loop
+	reload    dnsapi.Reload
 	registry  *prometheus.Registry
 }
 
@@ -40,10 +47,12 @@ func serve(ctx context.Context, path string, cfg config.DNS, log *slog.Logger, h
 	}
 	defer p.close()
 	p.path, p.hangups = path, hangups
+	p.reload = dnsapi.Reload{File: path, Loaded: time.Now(), Tried: time.Now()}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.server.Run(ctx) })
 	g.Go(func() error { return p.follow(ctx) })
 	g.Go(func() error { p.tellManager(ctx); return nil })
+	g.Go(func() error { return p.serveAdmin(ctx) })
 	if p.metrics != nil {
 		g.Go(func() error { return debughttp.Serve(ctx, p.metrics, p.registry, log) })
 	}
@@ -52,7 +61,7 @@ func serve(ctx context.Context, path string, cfg config.DNS, log *slog.Logger, h
 
 // open takes what the program needs from the machine, and nothing if it cannot have all.
 func open(cfg config.DNS, log *slog.Logger) (_ *daemon, err error) {
-	p := &daemon{log: log, source: &source{cfg: cfg}, reloads: newReloads(), registry: prometheus.NewRegistry()}
+	p := &daemon{log: log, reloads: newReloads(), registry: prometheus.NewRegistry(), asked: make(chan func())}
 	defer func() {
 		if err != nil {
 			p.close()
@@ -66,6 +75,15 @@ func open(cfg config.DNS, log *slog.Logger) (_ *daemon, err error) {
 	}
 	if cfg.Metrics.IsValid() {
 		if p.metrics, err = debughttp.Listen(cfg.Metrics); err != nil {
+			return nil, err
+		}
+	}
+	if p.drains, err = openDrains(cfg.Admin.Drains); err != nil {
+		return nil, err
+	}
+	p.source = &source{cfg: cfg, drains: p.drains}
+	if cfg.Admin.Socket != "" {
+		if p.socket, err = unixapi.Listen(cfg.Admin.Socket, "admin.socket"); err != nil {
 			return nil, err
 		}
 	}
@@ -86,6 +104,9 @@ func (p *daemon) close() {
 	if p.metrics != nil {
 		_ = p.metrics.Close()
 	}
+	if p.socket != nil {
+		_ = p.socket.Close()
+	}
 	_ = p.manager.Close()
 }
 
@@ -102,7 +123,9 @@ func (p *daemon) follow(ctx context.Context) error {
 		case <-p.monitor.Load().Changed():
 			p.update()
 		case <-p.hangups:
-			w = p.reload(ctx, w)
+			w = p.load(ctx, w)
+		case f := <-p.asked:
+			f()
 		}
 	}
 }

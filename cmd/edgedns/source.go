@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/netip"
 	"slices"
 
 	"github.com/anyedge/anyedge/internal/config"
@@ -14,12 +15,15 @@ type source struct {
 	cfg      config.DNS
 	synced   bool               // once true it stays: an endpoint that is in doubt later does not make the rest so
 	services []steering.Service // as they were told last, in the order of the configuration
+	drains   *drains
 }
 
 // checkName is what the monitor calls one endpoint of a service; it stays when others come and go.
 func checkName(s config.DNSService, endpoint int) string {
-	return s.Name + "/" + s.Endpoints[endpoint].Address.String()
+	return endpointName(s.Name, s.Endpoints[endpoint].Address)
 }
+
+func endpointName(service string, a netip.Addr) string { return service + "/" + a.String() }
 
 // checks makes a health service of every endpoint that has a check.
 func checks(services []config.DNSService) []health.Service {
@@ -40,20 +44,21 @@ func (s *source) content(status []health.Status) dnsserver.Content {
 		s.services[i] = service.Service
 	}
 	s.changes(status)
-	return dnsserver.Content{Zones: s.cfg.Zones, Services: s.services, Synced: s.synced}
+	return dnsserver.Content{Zones: s.cfg.Zones, Services: s.services, Access: s.cfg.Access, Synced: s.synced}
 }
 
-// changes are the services of which the status of all checks tells something new.
+// changes are the services of which the status of all checks, or the drains, tell something new.
 func (s *source) changes(status []health.Status) (changed []steering.Service) {
 	for i, service := range s.cfg.Services {
-		if len(status) == 0 {
-			break
+		news := s.drains.apply(&s.services[i], service.Endpoints)
+		if len(status) > 0 {
+			n := len(service.Checks) // of a monitor, status has the order of checks
+			news = update(&s.services[i], service.Checks, status[:n]) || news
+			status = status[n:]
 		}
-		n := len(service.Checks) // of a monitor, status has the order of checks
-		if update(&s.services[i], service.Checks, status[:n]) {
+		if news {
 			changed = append(changed, s.services[i])
 		}
-		status = status[n:]
 	}
 	return changed
 }
