@@ -171,6 +171,36 @@ func TestRestartWithinGrace(t *testing.T) {
 	})
 }
 
+// TestRestartAtTheEndOfGrace: a service that works again within the grace second, but must pass its checks more often to
+// count as up, has not to be told of either; one that only seems to work is.
+func TestRestartAtTheEndOfGrace(t *testing.T) {
+	t.Parallel()
+	for name, works := range map[string]bool{"works": true, "fails again": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s, b, _ := bridgeStage(t, app())
+				s.healthy(app())
+				s.health.set("app", health.Down)
+				s.sleep(900 * time.Millisecond)
+				s.health.rise("app", true)
+				s.sleep(600 * time.Millisecond)
+				b.carry()
+				want := []string{"2s bridge: set [" + v80 + "->mec-2-a]", "2s peers: urgent [" + v80 + "]"}
+				if works {
+					s.health.set("app", health.Up)
+					want = append(want, "4.5s bridge: set []", "4.5s peers: urgent []")
+				} else {
+					s.health.rise("app", false)
+					want = append(want, "3.5s speaker: set [sick "+a80+"]", "4.5s speaker: set []")
+				}
+				s.sleep(time.Second)
+				s.expect(want...)
+			})
+		})
+	}
+}
+
 // TestRetarget: targets come and go while a VIP is bridged.
 func TestRetarget(t *testing.T) {
 	t.Parallel()

@@ -66,6 +66,16 @@ func (f *fakeHealth) set(service string, s health.State) {
 	notify(f.changed)
 }
 
+// rise makes a service that is down pass its checks again, or no longer.
+func (f *fakeHealth) rise(service string, rising bool) {
+	f.mu.Lock()
+	st := f.status[service]
+	st.Rising = rising
+	f.status[service] = st
+	f.mu.Unlock()
+	notify(f.changed)
+}
+
 func (f *fakeHealth) setQuietly(service string, s health.State) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -28,6 +28,7 @@ func inputOf(a, b byte, now time.Time) Input {
 		in.Brake = "braked"
 	}
 	in.Isolated = b&16 != 0
+	in.Health.Rising = b&64 != 0 && in.Health.State == health.Down
 	if b&32 != 0 {
 		in.Busy = now
 	}

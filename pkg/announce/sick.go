@@ -58,9 +58,13 @@ func (t turn) resume() (Memory, Decision, time.Time) {
 	return t.bridge(DePreferred, "bridged by an earlier process, and still down: "+t.in.Health.Reason, t.verdict())
 }
 
-// bridged waits for the service to come back before routers are told.
+// bridged waits for the service to come back before routers are told. One that works again at the end of the grace, but has
+// not passed its checks often enough to count as up, has as much time once more.
 func (t turn) bridged() (Memory, Decision, time.Time) {
 	due := t.m.Sick.Add(t.times.Grace)
+	if t.in.Health.Rising && !t.in.Now.Before(due) {
+		due = due.Add(t.times.Grace)
+	}
 	switch {
 	case len(t.in.Targets) == 0:
 		return t.leave("nobody is left to carry it to: "+t.in.Health.Reason, t.now())
@@ -68,7 +72,7 @@ func (t turn) bridged() (Memory, Decision, time.Time) {
 		t.m = t.m.carriedBy(t.best(), t.in.Now) // for it may have been back meanwhile, and not carried
 		return t.stay(due)
 	default:
-		return t.bridge(DePreferred, fmt.Sprintf("not back within %s: %s", t.times.Grace, t.in.Health.Reason), Cause{Noticed: due})
+		return t.bridge(DePreferred, fmt.Sprintf("not back within %s: %s", due.Sub(t.m.Sick), t.in.Health.Reason), Cause{Noticed: due})
 	}
 }
 

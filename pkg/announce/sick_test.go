@@ -35,6 +35,9 @@ func (s situation) up(since float64) situation {
 	return s
 }
 
+// rising passes its checks again, but not often enough yet.
+func (s situation) rising() situation { s.in.Health.Rising = true; return s }
+
 // bridged is bridged to mec-2-a, last busy at a time.
 func (s situation) bridged(since, busy float64) situation {
 	s.memory.Targets, s.memory.Bridged = toA, at(since)
@@ -93,6 +96,8 @@ func TestDecideSick(t *testing.T) {
 
 		{"bridged, within grace", open, vip(Bridged, 19.5).bridged(19.5, 19.9), Bridged, None, 0, toA, "before", 20.5},
 		{"bridged, grace over", open, vip(Bridged, 19).bridged(19, 19.9), DePreferred, Deprefer, 0, toA, "not back within 1s: because; bridged to mec-2-a", 21},
+		{"bridged, grace over, rising", open, vip(Bridged, 19).bridged(19, 19.9).rising(), Bridged, None, 0, toA, "before", 21},
+		{"bridged, grace over twice, rising", open, vip(Bridged, 18).bridged(18, 19.9).rising(), DePreferred, Deprefer, 0, toA, "not back within 2s: because; bridged to mec-2-a", 21},
 		{"bridged, its target dies, another is there", open, vip(Bridged, 19.5).bridged(19.5, 19.9).targets(toB), Bridged, None, 0, toB, "before", 20.5},
 		{"bridged, its target dies, no other is there", open, vip(Bridged, 19.5).bridged(19.5, 19.9).targets(nil), Held, Deprefer, LastAnnouncer, nil,
 			"nobody is left to carry it to: because" + lone, 21},

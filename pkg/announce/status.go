@@ -131,7 +131,7 @@ func (m Memory) next(t Times, s Service) string {
 	case Settling:
 		return fmt.Sprintf("announced at %s, once its address is on the host", at(later(m.Since.Add(s.Settle), m.Suppressed)))
 	case Bridged:
-		return fmt.Sprintf("routers are told at %s; served here again once it is up for %s", at(m.Sick.Add(t.Grace)), s.Settle)
+		return fmt.Sprintf("routers are told at %s unless it passes its checks again by then; served here again once it is up for %s", at(m.Sick.Add(t.Grace)), s.Settle)
 	case DePreferred:
 		return m.nextDePreferred(t)
 	case Held:

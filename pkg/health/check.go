@@ -111,6 +111,17 @@ func (s *service) reason() string {
 	return reason
 }
 
+// rising tells whether the service is down, but will be up if what passes now goes on to.
+func (s *service) rising() bool {
+	passing := 0
+	for _, c := range s.checks {
+		if !c.Remote && (c.counter.state == Up || c.counter.rising()) {
+			passing++
+		}
+	}
+	return s.verdict.state == Down && passing >= s.need
+}
+
 func (s *service) kickActive() {
 	for _, c := range s.checks {
 		if !c.watches() && !c.Remote {

@@ -125,6 +125,7 @@ type Status struct {
 	Reason  string    // for people: which check, and what it saw
 	Since   time.Time // of State
 	Noticed time.Time // when the event or the attempt that made State was seen, before anything was confirmed
+	Rising  bool      // down, but as many checks pass again as must be up, only not often enough yet
 	Checks  []CheckStatus
 
 	Degraded       bool   // a remote check is down: better served elsewhere, if elsewhere is better off

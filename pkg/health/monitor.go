@@ -153,6 +153,7 @@ func (m *Monitor) Status() []Status {
 			Reason:  s.reason(),
 			Since:   s.since,
 			Noticed: s.noticed,
+			Rising:  s.rising(),
 			Checks:  s.checkStatus(),
 
 			Degraded:       s.degraded,

@@ -350,6 +350,38 @@ func TestSocketReturns(t *testing.T) {
 	}, Service{Name: "dns", Checks: []Check{active("answers", s), listening()}})
 }
 
+// What passes its checks again, but not often enough yet, is rising; one more failure ends that. Remote checks do not count.
+func TestRising(t *testing.T) {
+	k, s, upstream := &fakeKernel{up: true}, &script{}, &script{answer: refused}
+	bubbleKernel(t, k, func(t *testing.T, m *Monitor) {
+		is := func(when string, state State, rising bool) {
+			t.Helper()
+			if got := m.Status()[0]; got.State != state || got.Rising != rising {
+				t.Fatalf("%s: %v, rising %v; want %v, %v", when, got.State, got.Rising, state, rising)
+			}
+		}
+		is("at the start", Unknown, false)
+		sleep(10 * time.Millisecond)
+		is("after one success", Unknown, false)
+		sleep(2 * time.Second)
+		s.set(refused)
+		k.destroy(true)
+		is("the socket is gone", Down, false)
+		k.set(true, nil)
+		sleep(250 * time.Millisecond)
+		is("it is back, but nobody answers", Down, false)
+		s.set(nil)
+		sleep(time.Second + time.Second/16)
+		is("it answers", Down, true)
+		s.set(refused)
+		sleep(210 * time.Millisecond)
+		is("no more", Down, false)
+		s.set(nil)
+		sleep(2 * time.Second)
+		is("and again", Up, false)
+	}, Service{Name: "dns", Checks: []Check{active("answers", s), listening(), remote("upstream", upstream)}})
+}
+
 // Another process takes the port before the kernel's event is read: the service was never down, but it is asked.
 func TestSocketReplacedBeforeTheEvent(t *testing.T) {
 	k, s := &fakeKernel{up: true}, &script{}

@@ -33,6 +33,9 @@ func (c *counter) reset() { *c = counter{rise: c.rise, fall: c.fall} }
 // changing tells whether the next attempt should come soon: the state is not told yet, or an attempt spoke against it.
 func (c *counter) changing() bool { return c.state == Unknown || c.streak > 0 }
 
+// rising tells whether the last attempt passed though the state is not up.
+func (c *counter) rising() bool { return c.state != Up && c.streak > 0 }
+
 // verdict is the state of a service and why: the pure part of a service.
 type verdict struct {
 	state  State
