@@ -34,14 +34,14 @@ type view struct {
 }
 
 type clientView struct {
-	site                 string // that answers; empty: none
+	site                 string // that answers; empty: none does
 	sent, received, lost int
 }
 
 type siteView struct {
 	name     string
 	services []string // "dns up", in the order of the names
-	sessions []string // "2001:db8::1 established"
+	sessions []string // "2001:db8::1 established, BFD up"
 }
 
 type viewEvent struct {
@@ -69,12 +69,14 @@ func View(ctx context.Context, s Sandbox, t Topology, out io.Writer) error {
 
 // probeEvent is a line of `edgeprobe run --events`.
 type probeEvent struct {
-	Event    string `json:"event"`
-	Site     string `json:"site"`
-	MonoNs   int64  `json:"mono_ns"`
-	Sent     int    `json:"sent"`
-	Received int    `json:"received"`
-	Lost     int    `json:"lost"`
+	Event    string  `json:"event"`
+	State    string  `json:"state"`
+	Site     string  `json:"site"`
+	MonoNs   int64   `json:"mono_ns"`
+	Sent     int     `json:"sent"`
+	Received int     `json:"received"`
+	Lost     int     `json:"lost"`
+	OutageMs float64 `json:"outage_ms"`
 }
 
 // probe runs a prober in the client's node until ctx is done.
@@ -121,13 +123,9 @@ func draw(ctx context.Context, l *Lab, p parts, events <-chan probeEvent, out io
 			if !ok {
 				return nil
 			}
-			if e.Event == "site" {
-				v.client.site = e.Site
-				answers = append(answers, viewEvent{e.MonoNs, cmp.Or(e.Site, "nobody") + " answers the client"})
-				answers = latest(answers)
-			}
-			if e.Event == "progress" {
-				v.client = clientView{site: e.Site, sent: e.Sent, received: e.Received, lost: e.Lost}
+			v.client.take(e)
+			if text := e.news(); text != "" {
+				answers = latest(append(answers, viewEvent{e.MonoNs, text}))
 			}
 			continue
 		case <-tick.C:
@@ -143,13 +141,36 @@ func draw(ctx context.Context, l *Lab, p parts, events <-chan probeEvent, out io
 	}
 }
 
-// readSites takes what the agents' journals say.
+// take brings the client's figures up to date. An event names the site that answered last, also when nobody does any more.
+func (c *clientView) take(e probeEvent) {
+	*c = clientView{site: e.Site, sent: e.Sent, received: e.Received, lost: e.Lost}
+	if e.OutageMs > 0 {
+		c.site = ""
+	}
+}
+
+// news tells what happened to the client; empty: nothing that is worth a line.
+func (e probeEvent) news() string {
+	switch {
+	case e.Event == "site":
+		return e.Site + " answers the client"
+	case e.Event == "outage" && e.State == "start":
+		return "nobody answers the client"
+	case e.Event == "outage":
+		return e.Site + " answers the client again"
+	default:
+		return ""
+	}
+}
+
+// readSites takes what the agents' journals say. A site without an agent has nothing to say.
 func (v *view) readSites(l *Lab, p parts) error {
 	v.sites = nil
 	for _, name := range p.sites {
 		agent, err := p.player("agent", name)
 		if err != nil {
-			return err
+			v.sites = append(v.sites, siteView{name: name})
+			continue
 		}
 		entries, err := l.journal(agent)
 		if err != nil {
@@ -165,20 +186,28 @@ func (v *view) readSites(l *Lab, p parts) error {
 
 // readSite tells where a site stands after its journal, and what happened.
 func readSite(name string, entries []entry) (siteView, []viewEvent) {
-	services, sessions := map[string]string{}, map[string]string{}
+	services, sessions, paths := map[string]string{}, map[string]string{}, map[string]string{}
 	var events []viewEvent
 	for _, e := range entries {
 		switch e.Event {
 		case "start":
 			clear(services)
 			clear(sessions)
+			clear(paths)
 			events = append(events, viewEvent{e.MonoNs, name + ": agent starts"})
 		case "decision":
 			services[e.Service] = e.State
 			events = append(events, viewEvent{e.MonoNs, fmt.Sprintf("%s: %s %s: %s", name, e.Service, e.State, e.Reason)})
 		case "session":
+			if e.Protocol == "bfd" {
+				paths[e.Neighbor] = e.State
+				continue
+			}
 			sessions[e.Neighbor] = e.State
 		}
+	}
+	for neighbor, state := range paths {
+		sessions[neighbor] = cmp.Or(sessions[neighbor], "idle") + ", BFD " + state
 	}
 	return siteView{name, joined(services), joined(sessions)}, events
 }
@@ -210,7 +239,7 @@ func (v view) String() string {
 		if s.name == c.site {
 			mark = ">"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", mark, s.name, strings.Join(s.services, ", "), strings.Join(s.sessions, ", "))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", mark, s.name, strings.Join(s.services, ", "), strings.Join(s.sessions, "; "))
 	}
 	_ = t.Flush() // into memory
 	b.WriteString("\n")
