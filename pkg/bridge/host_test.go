@@ -78,7 +78,12 @@ func hostMain() int {
 	}
 }
 
+// state reads the counters anew: the loop does so when it gets a CPU.
 func state(b *Bridge, err error) answer {
+	if b.Mode() != Off {
+		b.countSent()
+		b.countReceived()
+	}
 	a := answer{Mode: b.Mode().String(), Found: b.Found(), Problems: b.Problems(), Refused: b.Refused(), Marks: map[string]uint32{}}
 	if err != nil {
 		a.Err, a.VIPs = err.Error(), vipsOf(err)

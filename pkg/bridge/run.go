@@ -275,8 +275,8 @@ func (b *Bridge) countSent() {
 	b.countMu.Lock()
 	defer b.countMu.Unlock()
 	families := b.cfg.families()
+	excess, errExcess := b.filter.count(b.filter.excess, families) // first: there is never more excess than there are packets
 	bridged, err := b.filter.count(b.filter.bridged, families)
-	excess, errExcess := b.filter.count(b.filter.excess, families)
 	if err = errors.Join(err, errExcess); err != nil {
 		b.log.Debug("counters not read", "error", err)
 		return
