@@ -2,6 +2,7 @@ package bfd
 
 import (
 	"context"
+	"encoding/binary"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -247,6 +248,48 @@ func TestDiscards(t *testing.T) {
 	f.ttl(1)
 	f.say(f.sample.append(nil))
 	discarded(errTTL, 2)
+}
+
+// Packets leave with the greatest TTL and from a port of RFC 5881 section 4, which the session keeps for its life.
+func TestSource(t *testing.T) {
+	nettest.Need(t)
+	peer, err := net.ListenUDP("udp4", &net.UDPAddr{IP: theirs.AsSlice(), Port: portSingle})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	raw, err := peer.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_RECVTTL, 1) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, stop := run(t, Config{Local: ours, Peer: theirs, Interval: 20 * ms})
+	f := newFakePeer(t)
+	f.up(s)
+	ports := make(map[uint16]bool)
+	buf, oob := make([]byte, 100), make([]byte, 100)
+	for range 3 {
+		_ = peer.SetReadDeadline(time.Now().Add(20 * time.Second))
+		_, n, _, from, err := peer.ReadMsgUDPAddrPort(buf, oob)
+		if err != nil {
+			t.Fatal(err)
+		}
+		control, err := unix.ParseSocketControlMessage(oob[:n])
+		if err != nil || len(control) != 1 || binary.NativeEndian.Uint32(control[0].Data) != 255 {
+			t.Fatalf("TTL %v, %v; want 255", control, err)
+		}
+		if from.Addr() != ours || from.Port() < 49152 {
+			t.Errorf("from %s", from)
+		}
+		ports[from.Port()] = true
+	}
+	stop()
+	if len(ports) != 1 {
+		t.Errorf("from ports %v", ports)
+	}
 }
 
 // While the loop cannot run, the peer's packets wait in the socket: they count, and the session stays up.

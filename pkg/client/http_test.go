@@ -152,6 +152,27 @@ func deadline(t *testing.T) context.Context {
 	return ctx
 }
 
+// Requests that wait for a socket were due all the same: what they waited is in their latency, and none is left out.
+func TestLatencyCountsFromWhenItWasDue(t *testing.T) {
+	t.Parallel()
+	const service = 50 * time.Millisecond
+	pod := rawPod(t, func(conn net.Conn) {
+		if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+			time.Sleep(service)
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+		}
+	})
+	dns := &fakeDNS{addresses: []netip.Addr{pod.Addr()}, ttl: time.Hour}
+	got := newTestRun(t, dns, pod.Port(), func(cfg *HTTPConfig) {
+		cfg.Rate, cfg.Duration, cfg.MaxSockets = 1000, 10*time.Millisecond, 1
+	}).run(t.Context())
+	// They were due within 10 ms, and are served one after the other.
+	least := float64(got.OK)*float64(service)/float64(time.Millisecond) - 10
+	if got.Scheduled != 10 || got.OK != 10-got.Skipped || got.LatencyMs.Max < least || got.OK > 4 && got.LatencyMs.P50 < least/3 {
+		t.Errorf("%d of %d skipped, %d ok, latency %+v; want the last one after %.0f ms", got.Skipped, got.Scheduled, got.OK, got.LatencyMs, least)
+	}
+}
+
 // rawPod answers each connection by a function.
 func rawPod(t *testing.T, serve func(net.Conn)) netip.AddrPort {
 	t.Helper()
