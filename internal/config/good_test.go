@@ -304,7 +304,7 @@ func TestParseSetupSamples(t *testing.T) {
 		},
 		BFD: []session.Neighbor{{Config: bfd.Config{
 			Peer: netip.MustParseAddr("2001:db8:0:1::2"), Interval: 50 * time.Millisecond, Multiplier: 3,
-		}}},
+		}, Undamped: true}},
 	}
 	if d := diff(r, sample(t, "router.yaml", ParseSetup)); d != "" {
 		t.Errorf("router.yaml (-want +got)\n%s", d)

@@ -182,12 +182,12 @@ func (e Experiment) once(ctx context.Context, l *Lab, p parts, watch *routeWatch
 	return m, l.forget(ctx, p, s.journals, f.at)
 }
 
-// forget restarts the agents whose site went away since a moment: their guards remember that, and the next run would find
-// a site that is held down.
+// forget restarts the agents whose site went away since a moment, or whose path to a router did: their guards and sessions
+// remember that, and the next run would find a site that is held down.
 func (l *Lab) forget(ctx context.Context, p parts, journals map[string][]entry, since int64) error {
 	restarted := false
 	for _, agent := range p.agents() {
-		if !wentAway(journals[agent], since) {
+		if !wentAway(journals[agent], since) && !lostPath(journals[agent], since) {
 			continue
 		}
 		if err := l.renew(agent); err != nil {

@@ -78,6 +78,22 @@ func wentAway(entries []entry, after int64) bool {
 	})
 }
 
+// lostPath tells whether an agent that lives found a path to a router dead by BFD after a moment.
+func lostPath(entries []entry, after int64) (lost bool) {
+	up := map[string]bool{} // by neighbor
+	for _, e := range entries {
+		switch {
+		case e.Event == "start":
+			clear(up)
+			lost = false
+		case e.Event == "session" && e.Protocol == "bfd":
+			lost = lost || up[e.Neighbor] && e.State == "down" && e.MonoNs > after
+			up[e.Neighbor] = e.State == "up"
+		}
+	}
+	return lost
+}
+
 // A reaction is what an agent did about a fault, CLOCK_MONOTONIC in nanoseconds; 0: it did not.
 type reaction struct {
 	noticed, confirmed, bridged int64

@@ -93,6 +93,24 @@ func TestWentAway(t *testing.T) {
 	}
 }
 
+func TestLostPath(t *testing.T) {
+	entries := readJournal(t, `{"event":"session","mono_ns":1,"protocol":"bfd","neighbor":"fd00::1","state":"down"}
+{"event":"session","mono_ns":2,"protocol":"bfd","neighbor":"fd00::1","state":"up"}
+{"event":"session","mono_ns":3,"protocol":"bgp","neighbor":"fd00::1","state":"down"}
+{"event":"session","mono_ns":4,"protocol":"bfd","neighbor":"fd00::1","state":"down"}
+{"event":"session","mono_ns":5,"protocol":"bfd","neighbor":"fd00::1","state":"init"}
+{"event":"start","mono_ns":6}
+`)
+	for n, want := range []bool{false, false, false, false, true, true, false} {
+		if got := lostPath(entries[:n], 2); got != want {
+			t.Errorf("after %d entries: %v, want %v", n, got, want)
+		}
+	}
+	if lostPath(entries[:5], 4) {
+		t.Error("what was lost before counts")
+	}
+}
+
 func TestUpdatesAndReturn(t *testing.T) {
 	entries, addr := readJournal(t, bridgedText), netip.MustParseAddr("2001:db8:80::80")
 	if n := updates(entries, 500); n != 3 {

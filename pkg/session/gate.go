@@ -18,7 +18,7 @@ const (
 
 // A gate decides whether a BGP session may be open, from what BFD says. It knows no clock and does nothing.
 type gate struct {
-	strict bool
+	strict, undamped bool
 
 	held     string    // why BGP is to be kept closed; empty: it may be open
 	until    time.Time // kept closed at least so long though BFD is up; zero: no
@@ -62,7 +62,7 @@ func (g *gate) stepUp(now time.Time) (again time.Time) {
 
 // delay grows with every failure.
 func (g *gate) delay() time.Duration {
-	if g.flaps <= free {
+	if g.undamped || g.flaps <= free {
 		return 0
 	}
 	d := holdDown

@@ -35,24 +35,24 @@ type said struct {
 func TestGate(t *testing.T) {
 	const ms, s, min = time.Millisecond, time.Second, time.Minute
 	for name, tt := range map[string]struct {
-		strict bool
-		story  []said
+		strict, undamped bool
+		story            []said
 	}{
-		"never up": {false, []said{{0, silent, "", 0}, {min, silent, "", 0}}},
-		"comes up": {false, []said{{0, silent, "", 0}, {s, up, "", 0}}},
-		"one flap": {false, []said{
+		"never up": {false, false, []said{{0, silent, "", 0}, {min, silent, "", 0}}},
+		"comes up": {false, false, []said{{0, silent, "", 0}, {s, up, "", 0}}},
+		"one flap": {false, false, []said{
 			{0, up, "", 0}, {10 * s, failed, down, patience}, {s, rising, down, patience - s}, {ms, up, "", 0},
 		}},
-		"strict waits":               {true, []said{{0, silent, notYet, 0}, {10 * min, silent, notYet, 0}, {s, up, "", 0}, {min, failed, down, 0}, {10 * min, failed, down, 0}, {s, up, "", 0}}},
-		"switched off is no failure": {false, []said{{0, up, "", 0}, {s, switched, "", 0}, {s, silent, "", 0}, {s, up, "", 0}}},
-		"switched off after a failure": {false, []said{
+		"strict waits":               {true, false, []said{{0, silent, notYet, 0}, {10 * min, silent, notYet, 0}, {s, up, "", 0}, {min, failed, down, 0}, {10 * min, failed, down, 0}, {s, up, "", 0}}},
+		"switched off is no failure": {false, false, []said{{0, up, "", 0}, {s, switched, "", 0}, {s, silent, "", 0}, {s, up, "", 0}}},
+		"switched off after a failure": {false, false, []said{
 			{0, up, "", 0}, {s, failed, down, patience}, {s, switched, "", 0}, {s, silent, "", 0},
 		}},
-		"strict, switched off": {true, []said{{0, silent, notYet, 0}, {s, switched, "", 0}, {s, silent, "", 0}, {s, up, "", 0}, {s, stopping, "", 0}}},
-		"only its BFD is gone": {false, []said{
+		"strict, switched off": {true, false, []said{{0, silent, notYet, 0}, {s, switched, "", 0}, {s, silent, "", 0}, {s, up, "", 0}, {s, stopping, "", 0}}},
+		"only its BFD is gone": {false, false, []said{
 			{0, up, "", 0}, {s, failed, down, patience}, {patience - s, failed, down, s}, {s, failed, "", 0}, {min, failed, "", 0}, {s, up, "", 0}, {s, failed, down, patience},
 		}},
-		"flaps again and again": {false, []said{
+		"flaps again and again": {false, false, []said{
 			{0, up, "", 0},
 			{s, failed, down, patience}, {s, up, "", 0},
 			{s, failed, down, patience}, {s, up, "", 0},
@@ -61,7 +61,12 @@ func TestGate(t *testing.T) {
 			{s, failed, down, patience}, {s, up, flapped, 4 * s}, {s, failed, down, patience}, {s, up, flapped, 8 * s}, {8 * s, up, "", 0},
 			{calm, failed, down, patience}, {s, up, "", 0}, // it was calm
 		}},
-		"damping has an end": {false, []said{
+		"flaps again and again, undamped": {false, true, []said{
+			{0, up, "", 0},
+			{s, failed, down, patience}, {s, up, "", 0}, {s, failed, down, patience}, {s, up, "", 0},
+			{s, failed, down, patience}, {s, up, "", 0}, {s, failed, down, patience}, {s, up, "", 0},
+		}},
+		"damping has an end": {false, false, []said{
 			{0, up, "", 0},
 			{s, failed, down, patience}, {0, up, "", 0}, {s, failed, down, patience}, {0, up, "", 0}, {s, failed, down, patience}, {0, up, flapped, s}, {s, failed, down, patience}, {0, up, flapped, 2 * s},
 			{0, failed, down, patience}, {0, up, flapped, 4 * s}, {0, failed, down, patience}, {0, up, flapped, 8 * s}, {0, failed, down, patience}, {0, up, flapped, 16 * s},
@@ -70,7 +75,7 @@ func TestGate(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			g := gate{strict: tt.strict}
+			g := gate{strict: tt.strict, undamped: tt.undamped}
 			now := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 			for i, step := range tt.story {
 				now = now.Add(step.after)

@@ -32,6 +32,7 @@ type Speaker interface {
 type Neighbor struct {
 	bfd.Config      // Peer is the neighbor's address as the speaker knows it; OnChange may be nil
 	Strict     bool // BGP waits until BFD is up (else a neighbor that does not speak BFD, or no longer, is served without)
+	Undamped   bool // a neighbor that flaps is let back as soon as any other
 }
 
 // Status is one neighbor for people and metrics.
@@ -83,7 +84,7 @@ func New(log *slog.Logger, speaker Speaker, onEvent func(Event), neighbors ...Ne
 	}
 	var configs []bfd.Config
 	for _, n := range neighbors {
-		s.watched = append(s.watched, &watched{gate: gate{strict: n.Strict}, status: Status{Neighbor: n.Peer, Strict: n.Strict}})
+		s.watched = append(s.watched, &watched{gate: gate{strict: n.Strict, undamped: n.Undamped}, status: Status{Neighbor: n.Peer, Strict: n.Strict}})
 		configs = append(configs, s.listening(n.Config))
 	}
 	var err error
