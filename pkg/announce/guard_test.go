@@ -98,9 +98,18 @@ func TestBudgetPreventsOutage(t *testing.T) {
 	if withdrawals := (Guard{}.withDefaults().Withdrawals); with.updates > 2*withdrawals {
 		t.Errorf("%d UPDATEs, with a budget of %d", with.updates, withdrawals)
 	}
-	only := flap(Guard{Withdrawals: 3, HoldDown: HoldDown{Base: -1}})
-	if only.lost > 0 || only.updates > 2*3+1 {
-		t.Errorf("with the budget alone: %d answers lost, %d UPDATEs", only.lost, only.updates)
+	for _, only := range []struct {
+		name  string
+		guard Guard
+		most  int // UPDATEs
+	}{
+		{"the budget", Guard{Withdrawals: 3, HoldDown: HoldDown{Base: -1}}, 2*3 + 1},
+		{"the hold-down", Guard{Withdrawals: -1}, 2 * 4}, // after the fourth time it must be up for 8 s
+	} {
+		if w := flap(only.guard); w.lost > 0 || w.updates > only.most {
+			t.Errorf("with %s alone: %d answers lost, %d UPDATEs", only.name, w.lost, w.updates)
+			w.dump(t)
+		}
 	}
 }
 
