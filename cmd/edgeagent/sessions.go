@@ -28,8 +28,9 @@ func (a *agent) openSessions(cfg config.Agent) (err error) {
 		return nil
 	}
 	var watched []session.Neighbor
+	bearable := a.bearable(bfd.SelfTest)
 	for _, b := range cfg.BFD {
-		b.Interval = a.bearable(b.Config)
+		b.Interval = bearable(b.Config)
 		watched = append(watched, session.Neighbor{Config: b.Config, Strict: b.Strict})
 	}
 	if a.sessions, err = session.New(a.log, a.speaker, a.noteSession, watched...); err != nil {
@@ -42,20 +43,36 @@ func (a *agent) openSessions(cfg config.Agent) (err error) {
 // usualInterval needs no proof: any machine sends so punctually.
 const usualInterval = 50 * time.Millisecond
 
-// bearable returns the interval that is asked for, or the usual one where this machine is not punctual enough for it: false
-// failures would be worse than late ones.
-func (a *agent) bearable(c bfd.Config) time.Duration {
-	if c.Interval >= usualInterval {
-		return c.Interval
+// pace is how fast BFD is to be.
+type pace struct {
+	interval   time.Duration
+	multiplier uint8
+}
+
+// bearable returns what tells the interval for a session: the one that is asked for, or the usual one where this machine is
+// not punctual enough for it: false failures would be worse than late ones. Each pace is tested once, which takes a second.
+func (a *agent) bearable(test func(context.Context, time.Duration, uint8) (time.Duration, bool)) func(bfd.Config) time.Duration {
+	known := make(map[pace]time.Duration)
+	return func(c bfd.Config) time.Duration {
+		p := pace{c.Interval, c.Multiplier}
+		if c.Interval >= usualInterval {
+			return c.Interval
+		}
+		if interval, ok := known[p]; ok {
+			return interval
+		}
+		worst, ok := test(context.Background(), c.Interval, c.Multiplier)
+		log := a.log.With("interval", c.Interval, "multiplier", c.Multiplier, "worst", worst)
+		if ok {
+			known[p] = c.Interval
+			log.Info("bfd self-test passed")
+			return c.Interval
+		}
+		known[p] = usualInterval
+		log.Warn("bfd self-test failed: this machine sends too late for the interval, the usual one is used; see docs/bfd.md for real-time scheduling",
+			"used", usualInterval)
+		return usualInterval
 	}
-	worst, ok := bfd.SelfTest(context.Background(), c.Interval, c.Multiplier)
-	if ok {
-		a.log.Info("bfd self-test passed", "neighbor", c.Peer, "interval", c.Interval, "worst", worst)
-		return c.Interval
-	}
-	a.log.Warn("bfd self-test failed: this machine sends too late for the interval, the usual one is used; see docs/bfd.md for real-time scheduling",
-		"neighbor", c.Peer, "interval", c.Interval, "worst", worst, "used", usualInterval)
-	return usualInterval
 }
 
 // noteSession tells the journal, and whoever watches, what BFD says of a neighbor.
