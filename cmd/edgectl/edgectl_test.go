@@ -66,18 +66,26 @@ func (f *fakeAgent) Undrain(services ...string) error { return f.obey(services, 
 
 func serve(t *testing.T) (*fakeAgent, string) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "agent.sock")
+	f, path, _ := serveUntil(t)
+	return f, path
+}
+
+// serveUntil serves until stop is called, or the test ends.
+func serveUntil(t *testing.T) (f *fakeAgent, path string, stop func()) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "agent.sock")
 	l, err := unixapi.Listen(path, "api.socket")
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fakeAgent{state: "up"}
+	f = &fakeAgent{state: "up"}
 	f.server = siteapi.NewServer(f, nil)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- f.server.Serve(ctx, l) }()
-	t.Cleanup(func() { cancel(); <-done })
-	return f, path
+	stop = sync.OnceFunc(func() { cancel(); <-done })
+	t.Cleanup(stop)
+	return f, path, stop
 }
 
 func edgectl(args ...string) (status int, stdout, stderr string) {
@@ -158,6 +166,55 @@ func TestCompletion(t *testing.T) {
 	if status, out, _ := edgectl("__complete", "--socket", socket, "drain", ""); status != 0 || !strings.HasPrefix(out, "dns\n") {
 		t.Errorf("%d %q", status, out)
 	}
+}
+
+// edgectl watch tells each state, and ends with an error when the agent does.
+func TestWatch(t *testing.T) {
+	for _, format := range []string{"text", "json"} {
+		t.Run(format, func(t *testing.T) {
+			f, socket, stop := serveUntil(t)
+			told := &lines{said: make(chan string, 10)}
+			ended := make(chan int, 1)
+			var errs bytes.Buffer
+			go func() { ended <- run([]string{"watch", "-o", format, "--socket", socket}, told, &errs) }()
+			state := func() string {
+				line := <-told.said
+				if format == "json" {
+					var s siteapi.Status
+					if err := json.Unmarshal([]byte(line), &s); err != nil {
+						t.Fatalf("%q: %v", line, err)
+					}
+					return "dns " + s.Services[0].State
+				}
+				_, what, _ := strings.Cut(line, " service ")
+				name, _, _ := strings.Cut(what, ":")
+				return name
+			}
+			var got []string
+			for _, next := range []string{"draining", "drained"} {
+				got = append(got, state())
+				f.set(next)
+			}
+			got = append(got, state())
+			stop()
+			if status := <-ended; status != 1 || !strings.Contains(errs.String(), "edgeagent") {
+				t.Errorf("%d %q", status, errs.String())
+			}
+			if diff := cmp.Diff([]string{"dns up", "dns draining", "dns drained"}, got); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+// lines hands out what is written to it: each write begins with a line of its own.
+type lines struct{ said chan string }
+
+func (l *lines) Write(b []byte) (int, error) {
+	if len(b) > 0 {
+		l.said <- string(b)
+	}
+	return len(b), nil
 }
 
 func TestTellerTellsOnce(t *testing.T) {
