@@ -122,7 +122,7 @@ func (a *App) stop(ctx context.Context, server *http.Server) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.Grace)
 	defer cancel()
 	if err := server.Shutdown(ctx); err != nil {
-		a.cfg.Log.Warn("requests under way were cut off", "after", a.cfg.Grace)
+		a.cfg.Log.Warn("requests under way were cut off", "after", a.cfg.Grace, "requests", a.load.snapshot(time.Now()).RequestsInFlight)
 		_ = server.Close()
 	}
 }
