@@ -33,6 +33,9 @@ type batch struct {
 	control  [batchWidth][controlRoom]byte
 	queries  [batchWidth][queryRoom]byte
 	replies  [batchWidth][udpPayload]byte
+	used     int  // of in, by the last read
+	queued   bool // the last read found more than one
+	warmed   int  // so that what warm reads is read
 	sending  int
 	wildcard bool
 	question question
@@ -40,7 +43,7 @@ type batch struct {
 
 // newBatch connects the parts. wildcard: the kernel is asked which of the host's addresses a query came to.
 func newBatch(wildcard bool) *batch {
-	b := &batch{wildcard: wildcard}
+	b := &batch{wildcard: wildcard, used: batchWidth}
 	for i := range batchWidth {
 		b.inVec[i].Base = &b.queries[i][0]
 		b.inVec[i].SetLen(queryRoom)
@@ -54,11 +57,15 @@ func newBatch(wildcard bool) *batch {
 	return b
 }
 
-// receive waits for datagrams and reads those that are there. It blocks in the kernel, and not in Go's poller, which
-// would cost a second system call and a change of goroutine for each batch; the scheduler takes the processor back as from any
-// system call. It returns 0 when the socket was shut down or its receive timeout has passed.
+// receive reads the datagrams that are there, and waits for one when there is none. It returns 0 when the socket was
+// shut down or its receive timeout has passed.
+//
+// It waits in the kernel, and not in Go's poller, which would cost a second system call and a change of goroutine for each batch. While
+// queries queue up it does not wait at all, and the scheduler is not told: it would give the processor away and take it back for
+// every batch, which takes longer than what it thinks is long. Whoever needs the processor, such as the garbage collector, gets it
+// between two batches.
 func (b *batch) receive(fd int) (int, error) {
-	for i := range batchWidth {
+	for i := range b.used {
 		h := &b.in[i].hdr
 		h.Namelen = unix.SizeofSockaddrInet6
 		if b.wildcard {
@@ -66,15 +73,27 @@ func (b *batch) receive(fd int) (int, error) {
 			h.SetControllen(controlRoom)
 		}
 	}
+	if b.queued {
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.in[0])), batchWidth, unix.MSG_DONTWAIT, 0, 0)
+		if errno == 0 && n > 0 {
+			return b.received(n), nil
+		}
+	}
 	n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.in[0])), batchWidth, unix.MSG_WAITFORONE, 0, 0)
 	switch errno {
 	case 0:
-		return int(n), nil
+		return b.received(n), nil
 	case unix.EAGAIN, unix.EINTR:
 		return 0, nil
 	default:
 		return 0, errno
 	}
+}
+
+// received remembers whether more than one came together: then there may be more.
+func (b *batch) received(n uintptr) int {
+	b.used, b.queued = int(n), n > 1
+	return int(n)
 }
 
 // query returns the i-th datagram; cut tells that it was longer than there is room.
@@ -138,7 +157,7 @@ func answerFrom(control []byte) bool {
 // worth the queries that wait behind.
 func (b *batch) send(fd int) (failed int) {
 	for at := 0; at < b.sending; {
-		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.out[at])), uintptr(b.sending-at), unix.MSG_DONTWAIT, 0, 0)
+		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.out[at])), uintptr(b.sending-at), unix.MSG_DONTWAIT, 0, 0)
 		switch {
 		case errno == unix.EINTR:
 		case errno != 0:

@@ -147,3 +147,20 @@ func TestHotPathAllocatesNothing(t *testing.T) {
 		}
 	}
 }
+
+// Warming a batch changes no answer, whatever is in it, and allocates nothing.
+func TestWarm(t *testing.T) {
+	s := testSnapshot(t, podContent())
+	b := newBatch(false)
+	for i := range batchWidth {
+		q := hotQueries()[i%len(hotQueries())]
+		b.in[i].len = uint32(copy(b.queries[i][:], pack(t, q.query)))
+	}
+	b.in[3].len, b.in[4].len = 0, headerSize+2 // no question, half of one
+	if n := testing.AllocsPerRun(10, func() { s.warm(b, batchWidth) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+	if diff := cmp.Diff(everything(t, frozen(t, podContent())), everything(t, s)); diff != "" {
+		t.Errorf("(-cold +warm):\n%s", diff)
+	}
+}

@@ -35,6 +35,7 @@ func (s *Server) serveUDP(ctx context.Context, sock *udpSocket) error {
 		}
 		failed = 0
 		start := time.Now()
+		s.current.Load().warm(b, n)
 		for i := range n {
 			s.serveDatagram(sock, b, i)
 		}

@@ -147,6 +147,15 @@ func contains(addrs []netip.Addr, a netip.Addr) bool {
 	return false
 }
 
+// Touch reads the memory that the next Pick needs, and returns something of it. Who is to pick from many pickers touches all of
+// them first: then the processor fetches it for several at a time.
+func (p *Picker) Touch() int {
+	if len(p.order) == 0 {
+		return len(p.ranked)
+	}
+	return p.addrs[p.order[p.next.Load()%uint64(len(p.order))]].BitLen()
+}
+
 // Empty tells that the service has no endpoint of the family.
 func (p *Picker) Empty() bool { return len(p.addrs) == 0 }
 
