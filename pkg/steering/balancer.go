@@ -18,12 +18,24 @@ const (
 	fastest      = 1.25       // and give
 	leastFactor  = 0.1        // feedback keeps to these bounds,
 	mostFactor   = 4          // however long it lasts
+	stepNoise    = 50         // requests in flight that one moment may have and the next not
 	freshPeriods = 2          // so old may a load be, in the periods at which it comes
 	hysteresis   = 0.04       // smaller changes of a factor are not told: each makes a new picker
 	hashBound    = 1.25       // times the mean: more makes Hash send clients elsewhere
 	rampFloor    = 0.1        // of slow start
 	rampStep     = 10         // parts of slow start
 	assumed      = 2 * 1000e6 // nanoseconds: the period until two samples have told it
+)
+
+// The constants of the brake, for what is far beyond noise: a pod that was slowed down has a queue of many seconds by the time that
+// the metrics tell, and all that is sent there meanwhile waits for that long. (docs/measurements.md: without it no algorithm gets below 10 s.)
+const (
+	brakeTimes  = 6    // times the median in flight,
+	brakeNoise  = 25   // and so many more: such a queue does not come by chance
+	brakeCPU    = 0.95 // busy all the time,
+	brakeAbove  = 0.2  // and the median is not
+	brakePart   = 0.1  // is left after brakePeriod; less of one brakes as much less
+	brakePeriod = 15 * time.Second
 )
 
 // DefaultSlowStart is how long a new endpoint takes to its full weight: caches are cold, code is not compiled yet.
@@ -72,8 +84,10 @@ type account struct {
 	port     uint16
 	sampled  time.Time     // of the last sample; zero: none
 	period   time.Duration // between samples
-	average  float64       // of the signal
-	feedback float64       // before ageing
+	latest   float64       // of the signal
+	average  float64       // of it, smoothed
+	feedback float64       // by steps, before ageing
+	braked   float64       // the part of it that the brake leaves
 	told     float64       // the factor of the last step
 }
 
@@ -109,7 +123,7 @@ func (b *Balancer) align(endpoints []Endpoint) {
 	for i, e := range endpoints {
 		a, known := old[netip.AddrPortFrom(e.Address, e.Port)]
 		if !known {
-			a = account{address: e.Address, port: e.Port, feedback: 1, told: 1}
+			a = account{address: e.Address, port: e.Port, feedback: 1, braked: 1, told: 1}
 		}
 		b.accounts[i] = a
 	}
@@ -137,12 +151,15 @@ func (b *Balancer) observe(now time.Time, s Service, loads []Load) {
 	if mean == 0 || len(fresh) == 0 {
 		return
 	}
+	middle := b.middle(now, s.Endpoints)
 	for _, i := range fresh {
+		a := &b.accounts[i]
 		if s.Policy == Hash {
-			b.accounts[i].bound(mean)
-		} else {
-			b.accounts[i].step(b.signal, mean)
+			a.bound(mean)
+			continue
 		}
+		a.step(b.signal, s.Endpoints[i], mean)
+		a.brake(b.signal, s.Endpoints[i], middle)
 	}
 	if s.Policy == Closest || s.Policy == ClosestCapacity {
 		b.stepSpill(now, s.Endpoints, fresh, mean)
@@ -175,17 +192,44 @@ func (a *account) sample(at time.Time, value float64) {
 		a.average += smoothing * (value - a.average)
 		a.period = at.Sub(a.sampled)
 	}
-	a.sampled = at
+	a.sampled, a.latest = at, value
 }
 
 // step moves the feedback by how far the endpoint is from the mean: of CPU, in parts of the whole; of what has no whole,
-// in parts of the mean.
-func (a *account) step(signal Signal, mean float64) {
+// in parts of the mean, where that is more than the noise of a few requests.
+func (a *account) step(signal Signal, e Endpoint, mean float64) {
 	off := mean - a.average
-	if signal != CPU {
+	switch signal {
+	case InFlight:
+		off /= mean + stepNoise/positive(e.Capacity)
+	case Latency:
 		off /= mean
 	}
 	a.feedback = min(max(a.feedback*min(max(1+gain*off, slowest), fastest), leastFactor), mostFactor)
+}
+
+// brake takes from an endpoint that has far more than the others at once what steps would take from it in minutes. It lets go
+// when the queue is gone; the steps remember.
+func (a *account) brake(signal Signal, e Endpoint, middle float64) {
+	if !over(signal, e, a.latest, middle) {
+		a.braked = 1
+		return
+	}
+	a.feedback = max(a.feedback*slowest, leastFactor)
+	periods := min(float64(a.period)/float64(brakePeriod), 1)
+	a.braked = max(a.braked*math.Pow(brakePart, periods), brakePart)
+}
+
+// over tells that an endpoint has so much more than the median that noise does not explain it.
+func over(signal Signal, e Endpoint, latest, middle float64) bool {
+	switch signal {
+	case InFlight:
+		return latest > brakeTimes*middle+brakeNoise/positive(e.Capacity)
+	case CPU:
+		return latest >= brakeCPU && latest > middle+brakeAbove
+	default: // latency tells of what is done, and a few slow requests are no queue
+		return false
+	}
 }
 
 // bound is the step by Hash: clients stay where they are while their endpoint has less than a bound above the mean; then
@@ -220,6 +264,21 @@ func (b *Balancer) mean(now time.Time, endpoints []Endpoint, among func(Endpoint
 	return sum / float64(max(n, 1)), n
 }
 
+// middle is the median of the latest samples of the endpoints that may be picked and whose load is fresh.
+func (b *Balancer) middle(now time.Time, endpoints []Endpoint) float64 {
+	var all []float64
+	for i, e := range endpoints {
+		if a := &b.accounts[i]; e.State == Up && !e.Draining && a.age(now) <= freshPeriods {
+			all = append(all, a.latest)
+		}
+	}
+	if len(all) == 0 {
+		return 0
+	}
+	slices.Sort(all)
+	return all[(len(all)-1)/2]
+}
+
 // weight is what the endpoint gets now.
 func (a *account) weight(now time.Time, slowStart time.Duration, e Endpoint, signal Signal, mean float64) Weight {
 	w := Weight{Feedback: 1, Ramp: ramp(now.Sub(e.Since), slowStart)}
@@ -228,7 +287,7 @@ func (a *account) weight(now time.Time, slowStart time.Duration, e Endpoint, sig
 	}
 	if !a.sampled.IsZero() {
 		w.Signal, w.Load, w.Mean, w.Age = signal, a.average, mean, now.Sub(a.sampled)
-		w.Feedback = aged(a.feedback, a.age(now)-freshPeriods)
+		w.Feedback = aged(a.feedback*a.braked, a.age(now)-freshPeriods)
 	}
 	w.Factor = w.Feedback * w.Ramp
 	if math.Abs(w.Factor-a.told) < hysteresis*a.told && w.Factor != 1 {

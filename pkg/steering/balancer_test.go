@@ -58,10 +58,16 @@ func TestStep(t *testing.T) {
 		{"half a step by the mean of CPU", ofCPU, []float64{1, 2}, [][]float64{{0.4, 0.8}}, []float64{1.1, 0.9}},
 		{"what is little is not told", ofCPU, []float64{1, 1}, [][]float64{{0.57, 0.63}}, []float64{1, 1}},
 		{"until it adds up", ofCPU, []float64{1, 1}, [][]float64{{0.57, 0.63}, {0.57, 0.63}, {0.57, 0.63}}, []float64{1.046, 0.956}},
-		{"a step has bounds", ofCPU, []float64{1, 1}, [][]float64{{0, 1}, {0, 1}, {0, 9}}, []float64{1.953, 0.512}},
-		{"a factor has bounds", ofInFlight, []float64{1, 1}, [][]float64{{0, 50}, {0, 50}, {0, 50}, {0, 50}, {0, 50}, {0, 50}, {0, 50}, {0, 50}, {0, 50}, {0, 50}, {0, 50}, {0, 50}}, []float64{4, 0.1}},
+		{"a step has bounds", ofCPU, []float64{1, 1, 1}, [][]float64{{0, 0, 0.94}}, []float64{1.157, 1.157, 0.8}},
+		{"a factor has bounds", ofLatency, []float64{1, 1}, [][]float64{{0, 50}, {0, 50}, {0, 50}, {0, 50}, {0, 50}, {0, 50}, {0, 50}, {0, 50}, {0, 50}, {0, 50}, {0, 50}, {0, 50}}, []float64{4, 0.1}},
 		{"in flight by capacity", ofInFlight, []float64{1, 2}, [][]float64{{10, 20}}, []float64{1, 1}},
-		{"in parts of the mean", ofInFlight, []float64{1, 1}, [][]float64{{900, 1100}}, []float64{1.05, 0.95}},
+		{"in parts of the mean", ofInFlight, []float64{1, 1}, [][]float64{{1000, 1200}}, []float64{1.043, 0.957}},
+		{"a few in flight are noise", ofInFlight, []float64{1, 1}, [][]float64{{0, 3}}, []float64{1, 1}},
+		{"a queue brakes", ofInFlight, []float64{1, 1, 1}, [][]float64{{3, 4, 200}}, []float64{1.25, 1.25, 0.471}},
+		{"for as long as it is there", ofInFlight, []float64{1, 1, 1}, [][]float64{{3, 4, 200}, {3, 4, 100}}, []float64{1.563, 1.563, 0.222}},
+		{"and no longer", ofInFlight, []float64{1, 1, 1}, [][]float64{{3, 4, 200}, {3, 4, 9}}, []float64{1.543, 1.537, 0.512}},
+		{"so does who is busy all the time", ofCPU, []float64{1, 1, 1}, [][]float64{{0.5, 0.5, 1}}, []float64{1.083, 1.083, 0.49}},
+		{"unless all are", ofCPU, []float64{1, 1, 1}, [][]float64{{0.9, 0.9, 1}}, []float64{1, 1, 1}},
 		{"latency", ofLatency, []float64{1, 2}, [][]float64{{0.009, 0.011}}, []float64{1.05, 0.95}},
 		{"nothing at all is in flight", ofInFlight, []float64{1, 1}, [][]float64{{0, 0}}, []float64{1, 1}},
 		{"who is quiet keeps its capacity", ofCPU, []float64{1, 1, 1}, [][]float64{{0.4, quiet, 0.8}}, []float64{1.1, 1, 0.9}},
@@ -100,10 +106,10 @@ func TestSignal(t *testing.T) {
 // The same sample twice is one sample; one from the future is none.
 func TestSamplesCountOnce(t *testing.T) {
 	x := teller{service: weighted(Capacity, 1, 1, 1)}
-	loads := []Load{{At: epoch, CPU: Read(0)}, {At: epoch, CPU: Read(1)}}
+	loads := []Load{{At: epoch, CPU: Read(0.2)}, {At: epoch, CPU: Read(0.8)}}
 	for range 3 {
 		weights, _ := x.Step(nil, epoch, x.service, loads)
-		if diff := cmp.Diff([]float64{1.25, 0.8}, factors(weights)); diff != "" {
+		if diff := cmp.Diff([]float64{1.15, 0.85}, factors(weights)); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 		loads[0].At = epoch.Add(time.Hour)
@@ -114,7 +120,7 @@ func TestSamplesCountOnce(t *testing.T) {
 func TestLoadAges(t *testing.T) {
 	x := teller{service: weighted(Capacity, 1, 1, 1), now: epoch}
 	for range 4 {
-		x.tell(ofCPU, 0, 1)
+		x.tell(ofLatency, 0, 1)
 	}
 	last := x.now.Add(-2 * time.Second)
 	var got [][]float64
@@ -153,7 +159,7 @@ func TestSlowStart(t *testing.T) {
 // Endpoints come, go and change places: what is known of those that stay is kept.
 func TestBalancerFollowsEndpoints(t *testing.T) {
 	x := teller{service: weighted(Capacity, 1, 1, 1, 1), now: epoch}
-	x.tell(ofCPU, 0, 0.5, 1)
+	x.tell(ofLatency, 0, 0.5, 1)
 	e := x.service.Endpoints
 	x.service.Endpoints = []Endpoint{e[2], {Address: netip.MustParseAddr("::9"), State: Up}, e[0]}
 	weights, _ := x.Step(nil, x.now, x.service, nil)

@@ -127,6 +127,17 @@ type Service struct {
 	// Spill is the share of the answers by Closest and ClosestCapacity that pass the nearest endpoints over for the next
 	// ones, 0 to 1: what a Balancer makes of their load.
 	Spill float64
+	// Semantic is what the service is called by names that state a policy, the zero value: it has none.
+	Semantic Semantic
+}
+
+// Semantic is a service's name in the terms of source S1: an application and a service, each in a namespace. Each part is
+// one label of a name, in lower case.
+type Semantic struct{ App, AppNS, Service, ServiceNS string }
+
+// Complete tells that no part is missing.
+func (s Semantic) Complete() bool {
+	return s.App != "" && s.AppNS != "" && s.Service != "" && s.ServiceNS != ""
 }
 
 // Clone returns a service that shares nothing with s.
@@ -138,7 +149,7 @@ func (s Service) Clone() Service {
 // Equal tells whether both are the same in all that answers hang on.
 func (s Service) Equal(other Service) bool {
 	return s.Name == other.Name && s.Policy == other.Policy && s.Answers == other.Answers &&
-		s.PortName == other.PortName && s.Protocol == other.Protocol && s.SlowStart == other.SlowStart && s.Spill == other.Spill &&
+		s.PortName == other.PortName && s.Protocol == other.Protocol && s.SlowStart == other.SlowStart && s.Spill == other.Spill && s.Semantic == other.Semantic &&
 		s.Panic.equal(other.Panic) && slices.Equal(s.Endpoints, other.Endpoints)
 }
 
