@@ -3,14 +3,12 @@ package dnsserver
 import (
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/miekg/dns"
 
 	"github.com/anyedge/anyedge/pkg/steering"
 )
-
-// panicTTL is the TTL in seconds of answers by the panic rule: they shall not outlive it.
-const panicTTL = 1
 
 // maxAnswers is how many picked addresses find room without a second allocation.
 const maxAnswers = 16
@@ -104,9 +102,9 @@ func (n *node) pick(m *dns.Msg, q dns.Question, f steering.Family, c *client) *d
 		return nil
 	}
 	p := sv.pickers[f]
-	ttl, why := n.zone.ttl, (*dns.EDNS0_EDE)(nil)
+	ttl, why := n.zone.keep(p), (*dns.EDNS0_EDE)(nil)
 	if reason := p.Panic(); reason != "" {
-		ttl, why = panicTTL, extended(dns.ExtendedErrorCodeOther, reason)
+		why = extended(dns.ExtendedErrorCodeOther, reason)
 	}
 	var from netip.Prefix
 	if sv.Policy == steering.Hash && !p.Empty() {
@@ -114,6 +112,11 @@ func (n *node) pick(m *dns.Msg, q dns.Question, f steering.Family, c *client) *d
 	}
 	m.Answer = appendAddresses(nil, q.Name, ttl, c.pick(p, room[:0], from), f)
 	return why
+}
+
+// keep is how long an answer of p may be kept, in seconds.
+func (z *zone) keep(p *steering.Picker) uint32 {
+	return uint32(p.TTL(time.Duration(z.minTTL)*time.Second, time.Duration(z.ttl)*time.Second) / time.Second)
 }
 
 // about tells strangers who answers and how it picks; what it picks from is none of their business.

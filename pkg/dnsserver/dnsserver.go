@@ -19,7 +19,10 @@ import (
 type Zone struct {
 	Name string // fully qualified, lower case
 	TTL  time.Duration
-	NS   []NS
+	// MinTTL is the least TTL of answers whose endpoints are checked: these are kept no longer than it takes the checks at
+	// least to change them. Zero: 1 s.
+	MinTTL time.Duration
+	NS     []NS
 }
 
 // NS is one name server of a zone and, where it lies inside the zone, its addresses.
