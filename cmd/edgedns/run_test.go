@@ -27,8 +27,8 @@ import (
 const testConfig = `site: mec-1
 listen: ["[::1]:53", "127.0.0.1:53"]
 zones:
-  - name: edge.example.
-    ns: [{name: ns.edge.example., addresses: ["2001:db8:53::53"]}]
+  - {name: edge.example., min_ttl: 5s,
+    ns: [{name: ns.edge.example., addresses: ["2001:db8:53::53"]}]}
 services:
   - name: api.edge.example.
     answers: 2

@@ -212,22 +212,27 @@ func TestParseDNSSample(t *testing.T) {
 			netip.MustParseAddrPort("[::1]:53"), netip.MustParseAddrPort("[2001:db8:53::53]:53"), netip.MustParseAddrPort("192.0.2.53:53"),
 		},
 		Zones: []dnsserver.Zone{{
-			Name: "edge.example.", TTL: 5 * time.Second,
+			Name: "edge.example.", TTL: 5 * time.Second, MinTTL: time.Second,
 			NS: []dnsserver.NS{
 				{Name: "ns.edge.example.", Addresses: []netip.Addr{netip.MustParseAddr("2001:db8:53::53"), netip.MustParseAddr("192.0.2.53")}},
 				{Name: "ns.backup.example."},
 			},
 		}, {
-			Name: "10.1.10.in-addr.arpa.", TTL: 5 * time.Second, NS: []dnsserver.NS{{Name: "ns.edge.example."}},
+			Name: "10.1.10.in-addr.arpa.", TTL: 5 * time.Second, MinTTL: time.Second, NS: []dnsserver.NS{{Name: "ns.edge.example."}},
 		}},
 		Services: []DNSService{{
 			Service: steering.Service{
 				Name: "api.edge.example.", Policy: steering.Capacity, Answers: 2, PortName: "http", Protocol: "tcp",
 				Endpoints: []steering.Endpoint{
-					{Address: first, Port: 8080, Capacity: 100},
-					{Address: second, Port: 8080, Capacity: 50},
-					{Address: netip.MustParseAddr("10.1.10.12"), Port: 8080, State: steering.Up, Capacity: 1},
+					{Address: first, Port: 8080, Capacity: 100, Holds: 1400 * time.Millisecond, Instance: "0", Node: "host-a", Near: true, Zone: "rack-1"},
+					{Address: second, Port: 8080, Capacity: 50, Holds: 1400 * time.Millisecond, Instance: "1", Node: "host-b", Zone: "rack-2"},
+					{Address: netip.MustParseAddr("10.1.10.12"), Port: 8080, State: steering.Up, Capacity: 1, Distance: 3 * time.Millisecond, Draining: true},
 				},
+				Panic: steering.Panic{
+					Below: 0.5, Mode: steering.PanicOther, Fallback: []netip.Addr{netip.MustParseAddr("2001:db8:2::10"), netip.MustParseAddr("10.2.10.10")},
+				},
+				SlowStart: 30 * time.Second,
+				Semantic:  steering.Semantic{App: "shop", AppNS: "acme", Service: "api", ServiceNS: "prod"},
 			},
 			Checks: []EndpointCheck{
 				{Index: 0, Check: every("tcp", health.TCP{Target: netip.AddrPortFrom(first, 8080)})},
