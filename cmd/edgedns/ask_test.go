@@ -138,7 +138,7 @@ ADDRESS    PORT  STATE        FOR  WEIGHT  SHARE   LOAD-AGE  PICKED  REASON
 127.0.0.2  7001  up           0s   1       100.0%  -         yes     tcp: ok
 
 ANSWER
-  api.edge.example. 5 IN A 127.0.0.2
+  api.edge.example. 1 IN A 127.0.0.2
 `},
 	} {
 		if diff := cmp.Diff(tt.want, sorted(spans(operate(t, dir, tt.status, strings.Fields(tt.args)...)))); diff != "" {
@@ -149,7 +149,7 @@ ANSWER
 	if err := json.Unmarshal([]byte(operate(t, dir, 0, "query", "api.edge.example", "A", "-o", "json")), &d); err != nil || len(d.Candidates) != 2 || d.Candidates[0].Draining == "" {
 		t.Errorf("as JSON: %+v, %v", d, err)
 	}
-	if got := ask(t, "api.edge.example.", dns.TypeA); got != "NOERROR 127.0.0.2/5" {
+	if got := ask(t, "api.edge.example.", dns.TypeA); got != "NOERROR 127.0.0.2/1" {
 		t.Errorf("a client is answered %q", got)
 	}
 }
