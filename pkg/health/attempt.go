@@ -64,6 +64,9 @@ func (m *Monitor) end(c *check, epoch int, err error, at time.Time, took time.Du
 			return
 		}
 		c.metrics.attempt(err, took)
+		if err == nil && !c.watches() {
+			c.passed, c.took = at, took
+		}
 		m.record(c, err, at)
 	})
 }

@@ -32,6 +32,8 @@ type check struct {
 	counter counter
 	reason  string
 	since   time.Time
+	passed  time.Time          // the end of the last attempt that did
+	took    time.Duration      // by it
 	epoch   int                // attempts begun in an earlier epoch do not count
 	cancel  context.CancelFunc // ends the attempt under way; nil between attempts
 }
@@ -95,7 +97,9 @@ func (c Check) watches() bool { return c.Listener != nil || c.Process != nil }
 func (s *service) checkStatus() []CheckStatus {
 	all := make([]CheckStatus, len(s.checks))
 	for i, c := range s.checks {
-		all[i] = CheckStatus{Name: c.Name, State: c.counter.state, Reason: c.reason, Since: c.since, Remote: c.Remote}
+		all[i] = CheckStatus{
+			Name: c.Name, State: c.counter.state, Reason: c.reason, Since: c.since, Remote: c.Remote, Passed: c.passed, Took: c.took,
+		}
 	}
 	return all
 }
@@ -130,6 +134,7 @@ func (s *service) kickActive() {
 	}
 }
 
+// status is what makes news when it changes. How long an attempt took is none.
 func (c *check) status() CheckStatus {
 	return CheckStatus{State: c.counter.state, Reason: c.reason, Since: c.since}
 }

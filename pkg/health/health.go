@@ -139,4 +139,7 @@ type CheckStatus struct {
 	Reason string
 	Since  time.Time
 	Remote bool // it tells only whether the service is degraded
+
+	Passed time.Time     // when an attempt passed last; zero: never, or it is no attempts that tell
+	Took   time.Duration // by that attempt
 }

@@ -32,6 +32,7 @@ func (s *service) inherit(old *service) {
 	for _, c := range s.checks {
 		if was := known[c.Name]; was != nil && !c.watches() && sameChecker(c.Checker, was.Checker) {
 			c.counter.state, c.reason, c.since = was.counter.state, was.reason, was.since
+			c.passed, c.took = was.passed, was.took
 		}
 	}
 	s.verdict = verdict{}.combine(s.statusOf(false), s.need)

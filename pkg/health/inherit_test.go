@@ -29,6 +29,8 @@ func TestInherit(t *testing.T) {
 		Service{Name: "b", Checks: []Check{check("http", "/", 3)}},
 		Service{Name: "a", Checks: []Check{check("http", "/edited", 3)}},
 		Service{Name: "c", Checks: []Check{check("http", "/", 9), check("more", "/", 3)}})
+	c := old.checks()[2]
+	c.passed, c.took = time.Unix(1000, 0), time.Second
 	was := old.Status()
 	next.Inherit(old)
 	want := []State{Unknown, was[1].State, Unknown, was[2].State}
@@ -37,11 +39,11 @@ func TestInherit(t *testing.T) {
 			t.Errorf("%s is %s, want %s", got.Service, got.State, want[i])
 		}
 	}
-	if got := next.Status()[3]; got.Since != was[2].Since || got.Reason != was[2].Reason {
+	if got := next.Status()[3]; got.Since != was[2].Since || got.Reason != was[2].Reason || got.Checks[0] != was[2].Checks[0] {
 		t.Errorf("%+v, want what was known: %+v", got, was[2])
 	}
 	// An edited schedule holds from now on; one failure is not enough.
-	c := next.checks()[3]
+	c = next.checks()[3]
 	next.update(func() { next.record(c, errTest, time.Now()) })
 	if got := next.Status()[3]; got.State != was[2].State || c.Rise != 9 {
 		t.Errorf("%s after one failure, rise %d", got.State, c.Rise)

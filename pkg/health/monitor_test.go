@@ -189,6 +189,43 @@ func TestLateSuccessIsAFailure(t *testing.T) {
 	}, Service{Name: "dns", Checks: []Check{active("answers", s)}})
 }
 
+// How long it took is known of the last attempt that passed, and is no change to be told.
+func TestTook(t *testing.T) {
+	takes := func(d time.Duration, err error) func(context.Context) error {
+		return func(context.Context) error { time.Sleep(d); return err }
+	}
+	s := &script{answer: takes(30*time.Millisecond, nil)}
+	bubble(t, func(t *testing.T, m *Monitor) {
+		took := func(want time.Duration) time.Time {
+			t.Helper()
+			c := m.Status()[0].Checks[0]
+			if c.Took != want {
+				t.Errorf("took %v, want %v", c.Took, want)
+			}
+			return c.Passed
+		}
+		if passed := took(0); !passed.IsZero() {
+			t.Errorf("passed %v before any attempt", passed)
+		}
+		sleep(5 * time.Second)
+		before := took(30 * time.Millisecond)
+		<-m.Changed()
+		s.set(takes(40*time.Millisecond, nil))
+		sleep(1100 * time.Millisecond)
+		if passed := took(40 * time.Millisecond); !passed.After(before) || time.Since(passed) > 1100*time.Millisecond {
+			t.Errorf("passed %v, before that %v", passed, before)
+		}
+		select {
+		case <-m.Changed():
+			t.Error("a change was told")
+		default:
+		}
+		s.set(takes(50*time.Millisecond, errors.New("refused")))
+		sleep(5 * time.Second)
+		took(40 * time.Millisecond)
+	}, Service{Name: "dns", Checks: []Check{active("answers", s)}})
+}
+
 func TestChangedHoldsOneSignal(t *testing.T) {
 	s := &script{}
 	bubble(t, func(t *testing.T, m *Monitor) {
