@@ -144,6 +144,9 @@ func (b *Balancer) observe(now time.Time, s Service, loads []Load) {
 		// The future is a clock that is wrong.
 		if r := b.signal.of(s.Endpoints[i], l); r.Known && l.At.After(b.accounts[i].sampled) && !l.At.After(now) {
 			b.accounts[i].sample(l.At, r.Value)
+			if l.Every > 0 { // one that came late after a silence does not make the next silence a shorter one
+				b.accounts[i].period = l.Every
+			}
 			fresh = append(fresh, i)
 		}
 	}

@@ -13,10 +13,11 @@ func Read(v float64) Reading { return Reading{v, true} }
 
 // A Load is what an endpoint last told of itself, or was measured of it. The zero value tells nothing.
 type Load struct {
-	At       time.Time // when it was measured; zero: never. A later one is a new sample
-	InFlight Reading   // requests that it works on or that wait in it
-	Latency  Reading   // seconds, from request to answer, of those served lately; a check's own will do
-	CPU      Reading   // of what it may use: 1 is all of its limit
+	At       time.Time     // when it was measured; zero: never. A later one is a new sample
+	Every    time.Duration // how often it is to be; zero: not known, as often as it was
+	InFlight Reading       // requests that it works on or that wait in it
+	Latency  Reading       // seconds, from request to answer, of those served lately; a check's own will do
+	CPU      Reading       // of what it may use: 1 is all of its limit
 }
 
 // A Signal is what of a load endpoints are compared by: the first that all of a service that tell anything tell.
