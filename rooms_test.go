@@ -30,6 +30,7 @@ var mayImport = map[string][]string{
 	"pkg/client":       {"pkg/probe"},
 	"pkg/announce":     {"pkg/health", "pkg/bgp"},
 	"pkg/dnsserver":    {"pkg/steering"},
+	"pkg/discovery":    {"pkg/steering"},
 	"pkg/bfd":          {},
 	"pkg/bridge":       {},
 	"pkg/peers":        {},
