@@ -63,6 +63,7 @@ type DNS struct {
 type DNSService struct {
 	steering.Service
 	Checks []EndpointCheck
+	Load   Load
 }
 
 // EndpointCheck is the check of the endpoint at Index in Service.Endpoints.

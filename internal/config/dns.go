@@ -27,7 +27,7 @@ func ParseDNS(name string, r io.Reader) (DNS, error) {
 }
 
 func dnsConfig(root item) DNS {
-	o := root.object([]string{"site", "node", "listen", "zones", "services", "acl", "views", "explain", "admin", "metrics"}, []string{"kubernetes", "load", "source", "query_log"})
+	o := root.object([]string{"site", "node", "listen", "zones", "services", "acl", "views", "explain", "admin", "metrics"}, []string{"kubernetes", "source", "query_log"})
 	zones := newZones(o.need("zones", "what is answered for: [{name: ..., ns: [...]}]"))
 	d := DNS{
 		Site:     o.need("site", "the name of this site, such as mec-1").label("a name"),
@@ -59,7 +59,7 @@ func steered(list item, zones zones, node string) []DNSService {
 	var all []DNSService
 	names, meanings := make(places[string]), make(places[string])
 	for _, it := range list.list("service") {
-		o := it.object(append([]string{"name", "policy", "answers", "endpoints", "port_name", "protocol"}, steerKeys...), []string{"kubernetes", "ttl"})
+		o := it.object(append([]string{"name", "policy", "answers", "endpoints", "port_name", "protocol", "load"}, steerKeys...), []string{"kubernetes", "ttl"})
 		s := DNSService{Service: steering.Service{
 			Name:    o.need("name", "the name, such as api.edge.example.").domain("a name, such as api.edge.example."),
 			Policy:  policy(o.get("policy")),
@@ -70,7 +70,9 @@ func steered(list item, zones zones, node string) []DNSService {
 		s.PortName, s.Protocol = portName(o)
 		steer(o, &s.Service)
 		meanings.once(o.get("semantic"), meaning(s.Semantic, zones.closest(s.Name)))
-		s.Endpoints, s.Checks = endpoints(o.need("endpoints", "the pods: [{address: ..., port: ...}]"), s.PortName != "", node)
+		var pods []object
+		s.Endpoints, s.Checks, pods = endpoints(o.need("endpoints", "the pods: [{address: ..., port: ...}]"), s.PortName != "", node)
+		s.Load = load(o, s, pods)
 		all = append(all, s)
 	}
 	return all
@@ -99,19 +101,19 @@ func isPortName(s string) bool {
 		!strings.Contains(s, "--") && strings.ContainsFunc(s, unicode.IsLetter)
 }
 
-// endpoints reads the pods of a service; needPorts: its SRV records tell their ports; node is where the server is.
-func endpoints(list item, needPorts bool, node string) ([]steering.Endpoint, []EndpointCheck) {
-	var all []steering.Endpoint
-	var checks []EndpointCheck
+// endpoints reads the pods of a service, and returns where they are, too; needPorts: its SRV records tell their ports; node is
+// where the server is.
+func endpoints(list item, needPorts bool, node string) (all []steering.Endpoint, checks []EndpointCheck, pods []object) {
 	seen := make(places[netip.Addr])
 	for i, it := range list.list("endpoint") {
-		o := it.object(append([]string{"address", "port", "capacity", "check"}, placeKeys...), []string{"weight"})
+		o := it.object(append([]string{"address", "port", "capacity", "check", "load"}, placeKeys...), []string{"weight"})
 		e := steering.Endpoint{
 			Address:  o.need("address", "the pod's own address").routed("an IP address, such as 2001:db8:1::10"),
 			Port:     uint16(o.get("port").integer(0, 1, 65535)),
 			State:    steering.Up, // nothing says otherwise
 			Capacity: o.get("capacity").number(1, minCapacity, maxCapacity),
 		}
+		e.Capacity = staticLoad(o, e.Capacity)
 		if needPorts {
 			o.need("port", "the port that SRV records tell, since the service has a port_name")
 		}
@@ -123,9 +125,9 @@ func endpoints(list item, needPorts bool, node string) ([]steering.Endpoint, []E
 			e.Holds = holds(c)
 			checks = append(checks, EndpointCheck{Index: i, Check: c})
 		}
-		all = append(all, e)
+		all, pods = append(all, e), append(pods, o)
 	}
-	return all, checks
+	return all, checks, pods
 }
 
 // endpointCheck reads the check of an endpoint; its target is the endpoint itself.

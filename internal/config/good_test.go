@@ -14,6 +14,7 @@ import (
 	"github.com/anyedge/anyedge/pkg/bgp"
 	"github.com/anyedge/anyedge/pkg/bgp/router"
 	"github.com/anyedge/anyedge/pkg/bridge"
+	"github.com/anyedge/anyedge/pkg/discovery"
 	"github.com/anyedge/anyedge/pkg/dnsserver"
 	"github.com/anyedge/anyedge/pkg/health"
 	"github.com/anyedge/anyedge/pkg/lab"
@@ -206,6 +207,12 @@ func TestParseDNSSample(t *testing.T) {
 	t.Parallel()
 	got := sample(t, "edgedns.yaml", ParseDNS)
 	first, second := netip.MustParseAddr("2001:db8:1::10"), netip.MustParseAddr("2001:db8:1::11")
+	asked := func(pod netip.Addr) discovery.Target {
+		return discovery.Target{
+			Address: netip.AddrPortFrom(pod, 9100), Path: "/metrics", Format: discovery.Prometheus, Interval: time.Second, Timeout: 500 * time.Millisecond,
+			Names: discovery.Names{InFlight: "http_requests_in_flight", Latency: "http_request_duration_seconds", CPU: "process_cpu_seconds_total"},
+		}
+	}
 	want := DNS{
 		Site: "mec-1",
 		Listen: []netip.AddrPort{
@@ -227,6 +234,7 @@ func TestParseDNSSample(t *testing.T) {
 					{Address: first, Port: 8080, Capacity: 100, Holds: 1400 * time.Millisecond, Instance: "0", Node: "host-a", Near: true, Zone: "rack-1"},
 					{Address: second, Port: 8080, Capacity: 50, Holds: 1400 * time.Millisecond, Instance: "1", Node: "host-b", Zone: "rack-2"},
 					{Address: netip.MustParseAddr("10.1.10.12"), Port: 8080, State: steering.Up, Capacity: 1, Distance: 3 * time.Millisecond, Draining: true},
+					{Address: netip.MustParseAddr("10.1.10.13"), Port: 8080, State: steering.Up, Capacity: 0.75},
 				},
 				Panic: steering.Panic{
 					Below: 0.5, Mode: steering.PanicOther, Fallback: []netip.Addr{netip.MustParseAddr("2001:db8:2::10"), netip.MustParseAddr("10.2.10.10")},
@@ -234,6 +242,7 @@ func TestParseDNSSample(t *testing.T) {
 				SlowStart: 30 * time.Second,
 				Semantic:  steering.Semantic{App: "shop", AppNS: "acme", Service: "api", ServiceNS: "prod"},
 			},
+			Load: Load{Interval: time.Second, Targets: []discovery.Target{asked(first), asked(second), asked(netip.MustParseAddr("10.1.10.12")), {}}},
 			Checks: []EndpointCheck{
 				{Index: 0, Check: every("tcp", health.TCP{Target: netip.AddrPortFrom(first, 8080)})},
 				{Index: 1, Check: every("http", health.HTTP{Target: netip.AddrPortFrom(second, 8080), Path: "/healthz", Method: "GET"})},
