@@ -173,6 +173,7 @@ func (a admin) endpoints(st dnsserver.Standing, which func(netip.Addr) bool) []d
 	for _, c := range a.monitor.Load().Status() {
 		checked[c.Service] = c
 	}
+	weights := a.loads.weights.Of(st.Name)
 	var all []dnsapi.Endpoint
 	for _, e := range st.Endpoints {
 		address := e.Address.Unmap()
@@ -180,12 +181,25 @@ func (a admin) endpoints(st dnsserver.Standing, which func(netip.Addr) bool) []d
 			continue
 		}
 		c := checkOf(checked[endpointName(st.Name, address)])
-		all = append(all, dnsapi.Endpoint{
+		one := dnsapi.Endpoint{
 			Address: address, Port: e.Port, State: e.State.String(), Since: c.Since, Reason: c.Reason,
 			Capacity: e.Capacity, Weight: e.Weight(), Share: st.Shares[address], Draining: a.drains.reason(st.Name, e),
-		})
+		}
+		if w, weighed := weights[netip.AddrPortFrom(e.Address, e.Port)]; weighed {
+			one.Weighing, one.LoadAge = weighing(w)
+		}
+		all = append(all, one)
 	}
 	return all
+}
+
+// weighing tells what made a weight, and the age in seconds of the load in it; nil: there is none.
+func weighing(w steering.Weight) (reason string, age *float64) {
+	if w.Signal != steering.NoSignal {
+		seconds := w.Age.Seconds()
+		age = &seconds
+	}
+	return w.Reason(), age
 }
 
 // checkOf is the one check that an endpoint has.

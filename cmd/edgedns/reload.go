@@ -80,9 +80,6 @@ func (p *daemon) load(ctx context.Context, w *watch) *watch {
 	if err == nil {
 		err = needsRestart(p.source.cfg, cfg)
 	}
-	if err == nil {
-		err = p.queries.Set(cfg.Queries) // also when it stays: its file may have been moved away
-	}
 	p.reloads.done(err)
 	p.reload.Tried, p.reload.Error = time.Now(), ""
 	if err != nil {
@@ -96,7 +93,7 @@ func (p *daemon) load(ctx context.Context, w *watch) *watch {
 	m := health.NewMonitor(p.log, checks(cfg.Services)...)
 	m.Inherit(p.monitor.Load())
 	p.monitor.Store(m)
-	p.source = &source{cfg: cfg, synced: p.source.synced, drains: p.drains}
+	p.source = p.source.reloaded(cfg)
 	p.reload.Loaded = p.reload.Tried
 	p.replace()
 	p.log.Info("reloaded", "config", p.path, "services", len(cfg.Services))

@@ -28,13 +28,13 @@ type daemon struct {
 	metrics   net.Listener // nil: none
 	server    *dnsserver.Server
 	monitor   current
+	loads     *loads
 	source    *source
 	path      string // of the configuration
 	hangups   <-chan os.Signal
 	reloads   reloads
 	socket    net.Listener // of the admin API; nil: none
 	drains    *drains
-	queries   *dnsserver.QueryLog
 	asked     chan func() // by the admin API, for the loop
 	reload    dnsapi.Reload
 	registry  *prometheus.Registry
@@ -52,7 +52,7 @@ func serve(ctx context.Context, path string, cfg config.DNS, log *slog.Logger, h
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.server.Run(ctx) })
 	g.Go(func() error { return p.follow(ctx) })
-	g.Go(func() error { return p.queries.Run(ctx) })
+	g.Go(func() error { return p.loads.scraper.Run(ctx) })
 	g.Go(func() error { p.tellManager(ctx); return nil })
 	g.Go(func() error { return p.serveAdmin(ctx) })
 	if p.metrics != nil {
@@ -63,7 +63,7 @@ func serve(ctx context.Context, path string, cfg config.DNS, log *slog.Logger, h
 
 // open takes what the program needs from the machine, and nothing if it cannot have all.
 func open(cfg config.DNS, log *slog.Logger) (_ *daemon, err error) {
-	p := &daemon{log: log, reloads: newReloads(), registry: prometheus.NewRegistry(), asked: make(chan func())}
+	p := &daemon{log: log, loads: newLoads(log, cfg.Services), reloads: newReloads(), registry: prometheus.NewRegistry(), asked: make(chan func())}
 	defer func() {
 		if err != nil {
 			p.close()
@@ -83,21 +83,17 @@ func open(cfg config.DNS, log *slog.Logger) (_ *daemon, err error) {
 	if p.drains, err = openDrains(cfg.Admin.Drains); err != nil {
 		return nil, err
 	}
-	p.source = &source{cfg: cfg, drains: p.drains}
+	p.source = &source{cfg: cfg, loads: p.loads, drains: p.drains}
 	if cfg.Admin.Socket != "" {
 		if p.socket, err = unixapi.Listen(cfg.Admin.Socket, "admin.socket"); err != nil {
 			return nil, err
 		}
 	}
-	p.queries = dnsserver.NewQueryLog(log)
-	if err = p.queries.Set(cfg.Queries); err != nil {
-		return nil, err
-	}
-	if p.server, err = dnsserver.New(dnsserver.Config{Site: cfg.Site, Listeners: p.listeners, Log: log, Queries: p.queries}); err != nil {
+	if p.server, err = dnsserver.New(dnsserver.Config{Site: cfg.Site, Listeners: p.listeners, Log: log}); err != nil {
 		return nil, err
 	}
 	p.monitor.Store(health.NewMonitor(log, checks(cfg.Services)...))
-	p.registry.MustRegister(p.server, p.queries, &p.monitor, p.reloads.success, p.reloads.last,
+	p.registry.MustRegister(p.server, &p.monitor, p.loads.scraper, &p.loads.weights, p.reloads.success, p.reloads.last,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return p, p.server.Set(p.source.content(p.monitor.Load().Status()))
 }
@@ -113,23 +109,25 @@ func (p *daemon) close() {
 	if p.socket != nil {
 		_ = p.socket.Close()
 	}
-	if p.queries != nil {
-		_ = p.queries.Set(dnsserver.QueryPolicy{}) // opens nothing
-	}
 	_ = p.manager.Close()
 }
 
-// follow runs the checks, and tells the server whenever they tell something new or the configuration does.
+// follow runs the checks, and tells the server whenever they, the loads or the configuration tell something new.
 func (p *daemon) follow(ctx context.Context) error {
 	w := p.watch(ctx)
 	defer func() { w.stop() }()
+	due := time.NewTimer(0)
+	defer due.Stop()
 	for {
+		due.Reset(time.Until(p.source.next))
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-w.ended:
 			return w.err
 		case <-p.monitor.Load().Changed():
+			p.update()
+		case <-due.C:
 			p.update()
 		case <-p.hangups:
 			w = p.load(ctx, w)

@@ -3,6 +3,7 @@ package main
 import (
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/anyedge/anyedge/internal/config"
 	"github.com/anyedge/anyedge/pkg/dnsserver"
@@ -10,12 +11,21 @@ import (
 	"github.com/anyedge/anyedge/pkg/steering"
 )
 
-// A source joins the configuration with what the checks say.
+// A source joins the configuration with what the checks and the loads say.
 type source struct {
 	cfg      config.DNS
+	loads    *loads             // nil: none
 	synced   bool               // once true it stays: an endpoint that is in doubt later does not make the rest so
+	since    time.Time          // of synced
 	services []steering.Service // as they were told last, in the order of the configuration
 	drains   *drains
+	next     time.Time // when time alone may change something
+}
+
+// reloaded is what takes the place of s with another configuration.
+func (s *source) reloaded(cfg config.DNS) *source {
+	s.loads.set(cfg.Services)
+	return &source{cfg: cfg, loads: s.loads, drains: s.drains, synced: s.synced, since: s.since}
 }
 
 // checkName is what the monitor calls one endpoint of a service; it stays when others come and go.
@@ -38,7 +48,9 @@ func checks(services []config.DNSService) []health.Service {
 
 // content is all that is answered, given the status of all checks, if there is any yet. It is synced when every check has told once.
 func (s *source) content(status []health.Status) dnsserver.Content {
-	s.synced = s.synced || allTold(status)
+	if !s.synced && allTold(status) {
+		s.synced, s.since = true, time.Now()
+	}
 	s.services = make([]steering.Service, len(s.cfg.Services))
 	for i, service := range s.cfg.Services {
 		s.services[i] = service.Service
@@ -47,35 +59,50 @@ func (s *source) content(status []health.Status) dnsserver.Content {
 	return dnsserver.Content{Zones: s.cfg.Zones, Services: s.services, Access: s.cfg.Access, Synced: s.synced}
 }
 
-// changes are the services of which the status of all checks, or the drains, tell something new.
+// changes are the services of which the status of all checks, the drains or the loads tell something new.
 func (s *source) changes(status []health.Status) (changed []steering.Service) {
+	now := time.Now()
 	for i, service := range s.cfg.Services {
-		news := s.drains.apply(&s.services[i], service.Endpoints)
-		if len(status) > 0 {
-			n := len(service.Checks) // of a monitor, status has the order of checks
-			news = update(&s.services[i], service.Checks, status[:n]) || news
-			status = status[n:]
+		sv, n := &s.services[i], min(len(service.Checks), len(status)) // of a monitor, status has the order of checks
+		news := s.drains.apply(sv, service.Endpoints)
+		news = s.update(sv, service.Checks[:n], status[:n]) || news
+		if s.loads != nil {
+			news = s.loads.weigh(now, service, sv, status[:n], news) || news
 		}
+		status = status[n:]
 		if news {
-			changed = append(changed, s.services[i])
+			changed = append(changed, *sv)
 		}
+	}
+	if s.loads != nil {
+		s.next = s.loads.next(now)
 	}
 	return changed
 }
 
 // update puts what the checks say into sv, whose endpoints are shared with whoever was told of it before.
-func update(sv *steering.Service, checks []config.EndpointCheck, status []health.Status) (changed bool) {
+func (s *source) update(sv *steering.Service, checks []config.EndpointCheck, status []health.Status) (changed bool) {
 	for i, c := range checks {
-		state := stateOf(status[i].State)
-		if sv.Endpoints[c.Index].State == state {
+		e := sv.Endpoints[c.Index]
+		e.State, e.Since = stateOf(status[i].State), s.up(status[i])
+		if sv.Endpoints[c.Index] == e {
 			continue
 		}
 		if !changed {
 			sv.Endpoints, changed = slices.Clone(sv.Endpoints), true
 		}
-		sv.Endpoints[c.Index].State = state
+		sv.Endpoints[c.Index] = e
 	}
 	return changed
+}
+
+// up is when an endpoint became up, the zero time when it was so from the beginning: that this program starts makes no pod a
+// new one.
+func (s *source) up(st health.Status) time.Time {
+	if st.State == health.Up && s.synced && st.Since.After(s.since) {
+		return st.Since
+	}
+	return time.Time{}
 }
 
 func allTold(status []health.Status) bool {

@@ -55,7 +55,6 @@ type DNS struct {
 	Zones    []dnsserver.Zone
 	Services []DNSService
 	Access   *dnsserver.Access // nil: everybody sees everything
-	Queries  dnsserver.QueryPolicy
 	Admin    Admin
 	Metrics  netip.AddrPort // zero: none
 }
@@ -64,6 +63,7 @@ type DNS struct {
 type DNSService struct {
 	steering.Service
 	Checks []EndpointCheck
+	Load   Load
 }
 
 // EndpointCheck is the check of the endpoint at Index in Service.Endpoints.

@@ -27,14 +27,13 @@ func ParseDNS(name string, r io.Reader) (DNS, error) {
 }
 
 func dnsConfig(root item) DNS {
-	o := root.object([]string{"site", "listen", "zones", "services", "acl", "views", "explain", "query_log", "admin", "metrics"}, []string{"kubernetes", "load", "source"})
+	o := root.object([]string{"site", "node", "listen", "zones", "services", "acl", "views", "explain", "admin", "metrics"}, []string{"kubernetes", "source", "query_log"})
 	zones := newZones(o.need("zones", "what is answered for: [{name: ..., ns: [...]}]"))
 	d := DNS{
 		Site:     o.need("site", "the name of this site, such as mec-1").label("a name"),
 		Listen:   listen(o.need("listen", `where to listen, such as ["[::1]:53"]`)),
 		Zones:    zones.all,
-		Services: steered(o.need("services", "the names: [{name: ..., endpoints: [...]}]"), zones),
-		Queries:  queryLog(o.get("query_log")),
+		Services: steered(o.need("services", "the names: [{name: ..., endpoints: [...]}]"), zones, o.get("node").nameLabel()),
 		Admin:    admin(o.get("admin")),
 		Metrics:  metricsListen(o.get("metrics")),
 	}
@@ -55,11 +54,12 @@ func listen(list item) []netip.AddrPort {
 	return all
 }
 
-func steered(list item, zones zones) []DNSService {
+// steered reads the services; node is where the server is.
+func steered(list item, zones zones, node string) []DNSService {
 	var all []DNSService
-	names := make(places[string])
+	names, meanings := make(places[string]), make(places[string])
 	for _, it := range list.list("service") {
-		o := it.object([]string{"name", "policy", "answers", "endpoints", "port_name", "protocol"}, []string{"semantic", "kubernetes", "ttl"})
+		o := it.object(append([]string{"name", "policy", "answers", "endpoints", "port_name", "protocol", "load"}, steerKeys...), []string{"kubernetes", "ttl"})
 		s := DNSService{Service: steering.Service{
 			Name:    o.need("name", "the name, such as api.edge.example.").domain("a name, such as api.edge.example."),
 			Policy:  policy(o.get("policy")),
@@ -68,21 +68,14 @@ func steered(list item, zones zones) []DNSService {
 		names.once(o.get("name"), s.Name)
 		zones.place(o.get("name"), s.Name)
 		s.PortName, s.Protocol = portName(o)
-		s.Endpoints, s.Checks = endpoints(o.need("endpoints", "the pods: [{address: ..., port: ...}]"), s.PortName != "")
+		steer(o, &s.Service)
+		meanings.once(o.get("semantic"), meaning(s.Semantic, zones.closest(s.Name)))
+		var pods []object
+		s.Endpoints, s.Checks, pods = endpoints(o.need("endpoints", "the pods: [{address: ..., port: ...}]"), s.PortName != "", node)
+		s.Load = load(o, s, pods)
 		all = append(all, s)
 	}
 	return all
-}
-
-func policy(it item) steering.Policy {
-	switch it.choice("rr", []string{"rr", "capacity", "hash"}, []string{"closest", "closest-capacity"}) {
-	case "capacity":
-		return steering.Capacity
-	case "hash":
-		return steering.Hash
-	default:
-		return steering.RoundRobin
-	}
 }
 
 // portName reads what SRV records are asked by: _NAME._PROTOCOL.
@@ -108,30 +101,33 @@ func isPortName(s string) bool {
 		!strings.Contains(s, "--") && strings.ContainsFunc(s, unicode.IsLetter)
 }
 
-// endpoints reads the pods of a service; needPorts: its SRV records tell their ports.
-func endpoints(list item, needPorts bool) ([]steering.Endpoint, []EndpointCheck) {
-	var all []steering.Endpoint
-	var checks []EndpointCheck
+// endpoints reads the pods of a service, and returns where they are, too; needPorts: its SRV records tell their ports; node is
+// where the server is.
+func endpoints(list item, needPorts bool, node string) (all []steering.Endpoint, checks []EndpointCheck, pods []object) {
 	seen := make(places[netip.Addr])
 	for i, it := range list.list("endpoint") {
-		o := it.object([]string{"address", "port", "capacity", "check"}, []string{"instance", "weight"})
+		o := it.object(append([]string{"address", "port", "capacity", "check", "load"}, placeKeys...), []string{"weight"})
 		e := steering.Endpoint{
 			Address:  o.need("address", "the pod's own address").routed("an IP address, such as 2001:db8:1::10"),
 			Port:     uint16(o.get("port").integer(0, 1, 65535)),
 			State:    steering.Up, // nothing says otherwise
 			Capacity: o.get("capacity").number(1, minCapacity, maxCapacity),
 		}
+		e.Capacity = staticLoad(o, e.Capacity)
 		if needPorts {
 			o.need("port", "the port that SRV records tell, since the service has a port_name")
 		}
 		seen.once(o.get("address"), e.Address)
+		place(o, node, &e)
 		if o.has("check") {
 			e.State = steering.Unknown
-			checks = append(checks, EndpointCheck{Index: i, Check: endpointCheck(o, e)})
+			c := endpointCheck(o, e)
+			e.Holds = holds(c)
+			checks = append(checks, EndpointCheck{Index: i, Check: c})
 		}
-		all = append(all, e)
+		all, pods = append(all, e), append(pods, o)
 	}
-	return all, checks
+	return all, checks, pods
 }
 
 // endpointCheck reads the check of an endpoint; its target is the endpoint itself.

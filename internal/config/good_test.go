@@ -14,6 +14,7 @@ import (
 	"github.com/anyedge/anyedge/pkg/bgp"
 	"github.com/anyedge/anyedge/pkg/bgp/router"
 	"github.com/anyedge/anyedge/pkg/bridge"
+	"github.com/anyedge/anyedge/pkg/discovery"
 	"github.com/anyedge/anyedge/pkg/dnsserver"
 	"github.com/anyedge/anyedge/pkg/health"
 	"github.com/anyedge/anyedge/pkg/lab"
@@ -206,29 +207,42 @@ func TestParseDNSSample(t *testing.T) {
 	t.Parallel()
 	got := sample(t, "edgedns.yaml", ParseDNS)
 	first, second := netip.MustParseAddr("2001:db8:1::10"), netip.MustParseAddr("2001:db8:1::11")
+	asked := func(pod netip.Addr) discovery.Target {
+		return discovery.Target{
+			Address: netip.AddrPortFrom(pod, 9100), Path: "/metrics", Format: discovery.Prometheus, Interval: time.Second, Timeout: 500 * time.Millisecond,
+			Names: discovery.Names{InFlight: "http_requests_in_flight", Latency: "http_request_duration_seconds", CPU: "process_cpu_seconds_total"},
+		}
+	}
 	want := DNS{
 		Site: "mec-1",
 		Listen: []netip.AddrPort{
 			netip.MustParseAddrPort("[::1]:53"), netip.MustParseAddrPort("[2001:db8:53::53]:53"), netip.MustParseAddrPort("192.0.2.53:53"),
 		},
 		Zones: []dnsserver.Zone{{
-			Name: "edge.example.", TTL: 5 * time.Second,
+			Name: "edge.example.", TTL: 5 * time.Second, MinTTL: time.Second,
 			NS: []dnsserver.NS{
 				{Name: "ns.edge.example.", Addresses: []netip.Addr{netip.MustParseAddr("2001:db8:53::53"), netip.MustParseAddr("192.0.2.53")}},
 				{Name: "ns.backup.example."},
 			},
 		}, {
-			Name: "10.1.10.in-addr.arpa.", TTL: 5 * time.Second, NS: []dnsserver.NS{{Name: "ns.edge.example."}},
+			Name: "10.1.10.in-addr.arpa.", TTL: 5 * time.Second, MinTTL: time.Second, NS: []dnsserver.NS{{Name: "ns.edge.example."}},
 		}},
 		Services: []DNSService{{
 			Service: steering.Service{
 				Name: "api.edge.example.", Policy: steering.Capacity, Answers: 2, PortName: "http", Protocol: "tcp",
 				Endpoints: []steering.Endpoint{
-					{Address: first, Port: 8080, Capacity: 100},
-					{Address: second, Port: 8080, Capacity: 50},
-					{Address: netip.MustParseAddr("10.1.10.12"), Port: 8080, State: steering.Up, Capacity: 1},
+					{Address: first, Port: 8080, Capacity: 100, Holds: 1400 * time.Millisecond, Instance: "0", Node: "host-a", Near: true, Zone: "rack-1"},
+					{Address: second, Port: 8080, Capacity: 50, Holds: 1400 * time.Millisecond, Instance: "1", Node: "host-b", Zone: "rack-2"},
+					{Address: netip.MustParseAddr("10.1.10.12"), Port: 8080, State: steering.Up, Capacity: 1, Distance: 3 * time.Millisecond, Draining: true},
+					{Address: netip.MustParseAddr("10.1.10.13"), Port: 8080, State: steering.Up, Capacity: 0.75},
 				},
+				Panic: steering.Panic{
+					Below: 0.5, Mode: steering.PanicOther, Fallback: []netip.Addr{netip.MustParseAddr("2001:db8:2::10"), netip.MustParseAddr("10.2.10.10")},
+				},
+				SlowStart: 30 * time.Second,
+				Semantic:  steering.Semantic{App: "shop", AppNS: "acme", Service: "api", ServiceNS: "prod"},
 			},
+			Load: Load{Interval: time.Second, Targets: []discovery.Target{asked(first), asked(second), asked(netip.MustParseAddr("10.1.10.12")), {}}},
 			Checks: []EndpointCheck{
 				{Index: 0, Check: every("tcp", health.TCP{Target: netip.AddrPortFrom(first, 8080)})},
 				{Index: 1, Check: every("http", health.HTTP{Target: netip.AddrPortFrom(second, 8080), Path: "/healthz", Method: "GET"})},
@@ -244,7 +258,6 @@ func TestParseDNSSample(t *testing.T) {
 			}},
 			Explain: prefixes("2001:db8:1::/48"),
 		},
-		Queries: dnsserver.QueryPolicy{File: "/var/log/edgedns/queries.jsonl", Sample: 1000, Errors: 10, Bits6: 56, Bits4: 24},
 		Admin:   Admin{Socket: "/run/anyedge/dns.sock", Drains: "/var/lib/edgedns/drains.json"},
 		Metrics: netip.MustParseAddrPort("[::1]:9411"),
 	}

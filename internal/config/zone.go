@@ -34,11 +34,12 @@ func newZones(list item) zones {
 	seen := make(places[string])
 	var servers []item
 	for _, it := range list.list("zone") {
-		o := it.object([]string{"name", "ttl", "ns", "acl"}, nil)
+		o := it.object([]string{"name", "ttl", "min_ttl", "ns", "acl"}, nil)
 		zone := dnsserver.Zone{
 			Name: o.need("name", "the zone, such as edge.example.").domain("a name, such as edge.example."),
 			TTL:  o.get("ttl").seconds(zoneTTL, minZoneTTL, maxZoneTTL),
 		}
+		zone.MinTTL = o.get("min_ttl").seconds(minZoneTTL, minZoneTTL, zone.TTL)
 		seen.once(o.get("name"), zone.Name)
 		if o.has("acl") {
 			z.acls = append(z.acls, zoneACL{zone.Name, o.get("acl")})

@@ -1,17 +1,14 @@
 package dnsserver
 
 import (
-	"cmp"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/miekg/dns"
 
 	"github.com/anyedge/anyedge/pkg/steering"
 )
-
-// panicTTL is the TTL in seconds of answers by the panic rule: they shall not outlive it.
-const panicTTL = 1
 
 // maxAnswers is how many picked addresses find room without a second allocation.
 const maxAnswers = 16
@@ -19,22 +16,13 @@ const maxAnswers = 16
 // answer fills m, which has its question, with what is known of it. The extended error (RFC 8914), if any, is for
 // clients that speak EDNS.
 func (s *snapshot) answer(m *dns.Msg, c *client) *dns.EDNS0_EDE {
-	why := s.decide(m, c)
-	if why != nil {
-		c.why = cmp.Or(why.ExtraText, dns.ExtendedErrorCodeToString[why.InfoCode])
-	}
-	return why
-}
-
-// decide is answer.
-func (s *snapshot) decide(m *dns.Msg, c *client) *dns.EDNS0_EDE {
 	q, may := m.Question[0], s.access.of(c.address)
 	name := dns.CanonicalName(q.Name)
 	n, z := s.find(name, may.view), s.zoneOf(name)
-	c.view, c.place = may.view, s.placeOf(z, may.view)
+	c.view = may.view
 	switch {
 	case !may.mayAsk(z, n):
-		return c.prohibit(m)
+		return refuse(m, dns.ExtendedErrorCodeProhibited, mayNotAsk)
 	case q.Qclass == dns.ClassCHAOS:
 		return s.chaos(m, q)
 	case q.Qclass != dns.ClassINET:
@@ -46,7 +34,7 @@ func (s *snapshot) decide(m *dns.Msg, c *client) *dns.EDNS0_EDE {
 	case z == nil:
 		return refuse(m, dns.ExtendedErrorCodeNotAuthoritative, "")
 	case n != nil && n.kind == explained && !may.explain:
-		return c.prohibit(m)
+		return refuse(m, dns.ExtendedErrorCodeProhibited, mayNotAsk)
 	case !s.synced && !n.firm():
 		// Not even NXDOMAIN: who is unsure must not say that something does not exist.
 		m.Rcode = dns.RcodeServerFailure
@@ -114,17 +102,21 @@ func (n *node) pick(m *dns.Msg, q dns.Question, f steering.Family, c *client) *d
 		return nil
 	}
 	p := sv.pickers[f]
-	ttl, why := n.zone.ttl, (*dns.EDNS0_EDE)(nil)
+	ttl, why := n.zone.keep(p), (*dns.EDNS0_EDE)(nil)
 	if reason := p.Panic(); reason != "" {
-		ttl, why = panicTTL, extended(dns.ExtendedErrorCodeOther, reason)
+		why = extended(dns.ExtendedErrorCodeOther, reason)
 	}
 	var from netip.Prefix
 	if sv.Policy == steering.Hash && !p.Empty() {
 		from = c.prefix()
 	}
-	c.picks(n.cell, sv, p.Empty())
 	m.Answer = appendAddresses(nil, q.Name, ttl, c.pick(p, room[:0], from), f)
 	return why
+}
+
+// keep is how long an answer of p may be kept, in seconds.
+func (z *zone) keep(p *steering.Picker) uint32 {
+	return uint32(p.TTL(time.Duration(z.minTTL)*time.Second, time.Duration(z.ttl)*time.Second) / time.Second)
 }
 
 // about tells strangers who answers and how it picks; what it picks from is none of their business.

@@ -19,7 +19,10 @@ import (
 type Zone struct {
 	Name string // fully qualified, lower case
 	TTL  time.Duration
-	NS   []NS
+	// MinTTL is the least TTL of answers whose endpoints are checked: these are kept no longer than it takes the checks at
+	// least to change them. Zero: 1 s.
+	MinTTL time.Duration
+	NS     []NS
 }
 
 // NS is one name server of a zone and, where it lies inside the zone, its addresses.
@@ -41,7 +44,6 @@ type Config struct {
 	Site      string     // told by NSID and id.server; 1 to 255 octets
 	Listeners *Listeners // from Listen; the server closes them
 	Log       *slog.Logger
-	Queries   *QueryLog // of this server alone; nil: none
 }
 
 // A Server answers queries. Make it with New, give it content with Set, then Run it.
@@ -52,8 +54,6 @@ type Server struct {
 	slots   chan struct{} // one for each TCP connection
 	crowd   crowd
 	metrics *metrics
-	numbers numbers
-	queries *QueryLog
 	current atomic.Pointer[snapshot]
 	mu      sync.Mutex // writers of current, and of what is in it
 	odd     sync.Once  // the first query that made us panic is logged
@@ -69,10 +69,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{site: cfg.Site, log: cfg.Log, sockets: cfg.Listeners, slots: make(chan struct{}, maxConns), failures: maxFailures, queries: cfg.Queries}
-	if s.queries != nil {
-		s.queries.names = &s.numbers
-	}
+	s := &Server{site: cfg.Site, log: cfg.Log, sockets: cfg.Listeners, slots: make(chan struct{}, maxConns), failures: maxFailures}
 	s.metrics = newMetrics(s)
 	return s, nil
 }
@@ -93,7 +90,6 @@ func (s *Server) Set(c Content) error {
 	if err != nil {
 		return err
 	}
-	s.numbers.assign(next, s.metrics.tallies)
 	s.current.Store(next)
 	s.tell(old, next)
 	return nil

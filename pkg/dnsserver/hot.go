@@ -28,13 +28,6 @@ func (s *snapshot) hot(out, query []byte, q *question, from netip.Addr) ([]byte,
 	if n == nil {
 		return s.hotMissing(out, query, q, c)
 	}
-	out, x := n.hotKnown(out, query, q, from, c)
-	x.place = s.placeOf(n.zone, c.view)
-	return out, x
-}
-
-// hotKnown answers for a name that exists.
-func (n *node) hotKnown(out, query []byte, q *question, from netip.Addr, c *class) ([]byte, exchange) {
 	switch {
 	case !c.mayAsk(n.zone, n):
 		return n.zone.hotRefused(out, query, q)
@@ -49,24 +42,22 @@ func (n *node) hotKnown(out, query []byte, q *question, from netip.Addr, c *clas
 	}
 }
 
-// hotMissing answers NXDOMAIN, but not for what may be the name of a pod, or its pointer: those are not in the table.
+// hotMissing answers NXDOMAIN, but not for what may be the name of a pod, its pointer, an instance or a place: those are not in the
+// table.
 func (s *snapshot) hotMissing(out, query []byte, q *question, c *class) ([]byte, exchange) {
 	rest := q.name[:q.size]
-	for first := true; len(rest) > 1; first = false {
+	for depth := 1; len(rest) > 1; depth++ {
+		label := rest[1 : 1+int(rest[0])]
 		rest = rest[1+int(rest[0]):]
 		n := s.wire[string(rest)]
 		switch {
 		case n == nil:
 		case !c.mayAsk(n.zone, nil):
-			out, x := n.zone.hotRefused(out, query, q)
-			x.place = s.placeOf(n.zone, c.view)
-			return out, x
-		case first && n.kind == steered || n.zone.reverse:
+			return n.zone.hotRefused(out, query, q)
+		case n.kind == steered && (depth == 1 || depth == 2 && isPlaceWord(label)), n.kind == instances, n.zone.reverse:
 			return nil, exchange{}
 		default:
-			out, x := n.zone.hotNothing(out, query, q, dns.RcodeNameError)
-			x.place = s.placeOf(n.zone, c.view)
-			return out, x
+			return n.zone.hotNothing(out, query, q, dns.RcodeNameError)
 		}
 	}
 	return nil, exchange{}
@@ -75,7 +66,7 @@ func (s *snapshot) hotMissing(out, query []byte, q *question, c *class) ([]byte,
 // hotAddresses answers with addresses of a family, and with the zone's SOA record where there are none.
 func (n *node) hotAddresses(out, query []byte, q *question, f steering.Family, from netip.Addr, view int) ([]byte, exchange) {
 	var room [maxAnswers]netip.Addr
-	addrs, x := room[:0], exchange{qtype: q.qtype, rcode: dns.RcodeSuccess}
+	addrs, ttl := room[:0], n.zone.ttl
 	switch n.kind {
 	case steered:
 		sv := n.cell.load().in(view)
@@ -90,8 +81,7 @@ func (n *node) hotAddresses(out, query []byte, q *question, f steering.Family, f
 		if sv.Policy == steering.Hash && !p.Empty() {
 			prefix = (&client{address: from}).prefix()
 		}
-		addrs = p.Pick(addrs, prefix)
-		x.picked, x.why = n.cell.number, sv.Policy.String()
+		addrs, ttl = p.Pick(addrs, prefix), n.zone.keep(p)
 	case healthName:
 		addrs = ofFamily(addrs, n.zone.addresses, f)
 	case nameServer:
@@ -114,12 +104,12 @@ func (n *node) hotAddresses(out, query []byte, q *question, f steering.Family, f
 		out = binary.BigEndian.AppendUint16(out, pointer16|headerSize)
 		out = binary.BigEndian.AppendUint16(out, q.qtype)
 		out = binary.BigEndian.AppendUint16(out, dns.ClassINET)
-		out = binary.BigEndian.AppendUint32(out, n.zone.ttl)
+		out = binary.BigEndian.AppendUint32(out, ttl)
 		out = binary.BigEndian.AppendUint16(out, uint16(rdata))
 		b := a.As16()
 		out = append(out, b[16-rdata:]...)
 	}
-	return q.finish(out, n.zone.nsid), x
+	return q.finish(out, n.zone.nsid), exchange{qtype: q.qtype, rcode: dns.RcodeSuccess}
 }
 
 func ofFamily(dst, addrs []netip.Addr, f steering.Family) []netip.Addr {

@@ -47,7 +47,7 @@ func FuzzPaths(f *testing.F) {
 	for _, q := range hotQueries() {
 		f.Add(pack(f, q.query))
 	}
-	contents := []Content{testContent(true), testContent(false), podContent(), accessContent()}
+	contents := []Content{testContent(true), testContent(false), podContent(), accessContent(), namedContent()}
 	f.Fuzz(func(t *testing.T, query []byte) {
 		for _, c := range contents {
 			hot, full := paths(t, c, query)

@@ -43,14 +43,18 @@ func (s *snapshot) find(name string, view int) *node {
 	if n := s.nodes[name]; n != nil {
 		return n
 	}
-	above := s.nodes[parent(name)]
+	label, rest := firstLabel(name)
+	above := s.nodes[rest]
 	if above == nil || above.kind != steered {
-		return s.findPointer(name, view)
+		return s.findFar(name, view)
 	}
 	if strings.HasPrefix(name, explainPrefix) && s.access.explains() {
 		return &node{zone: above.zone, kind: explained, cell: above.cell}
 	}
-	a, ok := podAddress(strings.TrimSuffix(strings.TrimSuffix(name, parent(name)), "."))
+	if n := above.findPlace("", label, view); n != nil {
+		return n
+	}
+	a, ok := podAddress(label)
 	if sv := above.cell.load().in(view); !ok || sv == nil || !sv.has(a) {
 		return nil
 	}
@@ -66,6 +70,25 @@ func (s *snapshot) findPointer(name string, view int) *node {
 		return &node{zone: z}
 	}
 	return n
+}
+
+// findFar returns what exists at a name whose parent is no service: a place, an instance, or an address.
+func (s *snapshot) findFar(name string, view int) *node {
+	z := s.zoneOf(name)
+	if z == nil {
+		return nil
+	}
+	label, rest := firstLabel(name)
+	word, rest := firstLabel(rest)
+	if far := s.nodes[rest]; far != nil && far.kind == steered {
+		if n := far.findPlace(label, word, view); n != nil {
+			return n
+		}
+	}
+	if top := below(noPolicy, z.name); s.nodes[top] != nil && s.nodes[top].kind == instances && dns.IsSubDomain(top, name) {
+		return s.nodes[top].findInstance(name, top, view)
+	}
+	return s.findPointer(name, view)
 }
 
 // checkPods refuses a name that is also that of a pod: SRV and PTR records would lead astray.
@@ -177,7 +200,7 @@ func (n *node) serviceRecords(m *dns.Msg, q dns.Question, c *client) *dns.EDNS0_
 	if sv == nil {
 		return nil
 	}
-	ttl, why := sv.ttl(n.zone.ttl)
+	ttl, why := sv.ttl(n.zone)
 	add := func(t target, priority int) {
 		name := sv.podName(t.address)
 		m.Answer = append(m.Answer, &dns.SRV{
@@ -186,7 +209,6 @@ func (n *node) serviceRecords(m *dns.Msg, q dns.Question, c *client) *dns.EDNS0_
 		m.Extra = append(m.Extra, addressRecord(name, ttl, t.address))
 	}
 	targets := sv.targets
-	c.picks(n.cell, sv, len(targets) == 0)
 	if sv.Policy != steering.Hash {
 		first := sv.nextTarget(c)
 		for i := range uint64(min(len(targets), maxAnswers)) {
@@ -214,13 +236,15 @@ func (s *service) nextTarget(c *client) uint64 {
 }
 
 // ttl is that of what may change with the endpoints of either family, and why it is short.
-func (s *service) ttl(normal uint32) (uint32, *dns.EDNS0_EDE) {
+func (s *service) ttl(z *zone) (ttl uint32, why *dns.EDNS0_EDE) {
+	ttl = z.ttl
 	for _, p := range s.pickers {
 		if reason := p.Panic(); reason != "" {
-			return panicTTL, extended(dns.ExtendedErrorCodeOther, reason)
+			return z.keep(p), extended(dns.ExtendedErrorCodeOther, reason)
 		}
+		ttl = min(ttl, z.keep(p))
 	}
-	return normal, nil
+	return ttl, nil
 }
 
 // addNames adds the names that a service brings along: that of its SRV records, and in reverse zones those of its pods.

@@ -35,11 +35,7 @@ type exchange struct {
 	dropped dropReason
 	qtype   uint16
 	rcode   int
-
-	place      uint16 // zone and view, as numbers has them
-	picked     uint16 // the service whose endpoints were picked, as numbers has it; 0: none were
-	prohibited bool   // because of who asks
-	why        string // for the query log; empty: nothing to tell
+	why     string // for the query log; empty: nothing to tell
 }
 
 // dropReason tells why a message got no answer.
@@ -74,9 +70,8 @@ func (s *snapshot) reply(buf, query []byte, p proto, from netip.Addr) ([]byte, e
 	if !ok {
 		return bare(query, dns.RcodeFormatError)
 	}
-	c := &client{address: from, subnet: subnet}
-	m := s.message(q, opt, limit(opt, p), c)
-	x := exchange{qtype: q.Question[0].Qtype, rcode: m.Rcode, place: c.place, picked: c.picked, prohibited: c.prohibited, why: c.why}
+	m := s.message(q, opt, limit(opt, p), &client{address: from, subnet: subnet})
+	x := exchange{qtype: q.Question[0].Qtype, rcode: m.Rcode}
 	out, err := m.PackBuffer(buf)
 	if err != nil {
 		return bare(query, dns.RcodeServerFailure)

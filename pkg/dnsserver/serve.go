@@ -36,7 +36,6 @@ func (s *Server) handle(buf, query []byte, client netip.Addr, t *tally) (out []b
 	defer s.survive(query, t, &out)
 	out, x := s.current.Load().reply(buf, query, t.proto, client)
 	t.count(x)
-	s.queries.take(&x, t.proto, client, out)
 	return out
 }
 

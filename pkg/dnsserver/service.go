@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +23,7 @@ type service struct {
 	states  [3]int              // endpoints by steering.State
 	access  *access             // that views were made by; nil: there are none
 	views   []*service          // as each view has it, nil where it does not; no list: all have the service itself
+	places  sync.Map            // *cell by place: those that were asked for
 }
 
 // newService compiles sv as each view of a has it, or returns old when it was compiled of the same; old may be nil. Turns go on where
@@ -85,17 +87,18 @@ func (s *service) picker(sv steering.Service, f steering.Family, start func() ui
 
 // sameNames tells that the names that the two bring along are the same, but for those of their pods.
 func sameNames(a, b steering.Service) bool {
-	return a.Name == b.Name && a.PortName == b.PortName && a.Protocol == b.Protocol
+	return a.Name == b.Name && a.PortName == b.PortName && a.Protocol == b.Protocol && a.Semantic == b.Semantic
 }
 
 // A cell is the place of a service among the names of a snapshot. It stays, and what is known of the service is replaced
 // in it as one: whoever answers loads it once.
 type cell struct {
-	zone   *zone
-	number uint16                  // of the service, for counters
-	rank   int                     // among the services of the content
-	taken  []netip.Addr            // names of pods that have another meaning: no endpoint may have these addresses
-	now    atomic.Pointer[service] // never nil
+	zone  *zone
+	rank  int                     // among the services of the content
+	taken []netip.Addr            // names of pods that have another meaning: no endpoint may have these addresses
+	now   atomic.Pointer[service] // never nil
+
+	semantic semanticCells // nil: it has no names that state a policy
 }
 
 func (c *cell) load() *service { return c.now.Load() }
@@ -122,7 +125,7 @@ func (s *Server) Update(sv steering.Service) error {
 		return fmt.Errorf("service %s: %w", sv.Name, err)
 	}
 	next := newService(sv, old, now.access, rand.Uint64)
-	c.now.Store(next)
+	c.store(next)
 	now.pointers.move(c, old.Endpoints, next.Endpoints)
 	now.changed(c.zone, old, next, time.Now())
 	if now.synced {

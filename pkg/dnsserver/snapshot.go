@@ -41,18 +41,17 @@ type snapshot struct {
 	services map[string]*cell
 	states   [3]atomic.Int64 // endpoints by steering.State
 	pointers pointers
-	outside  []uint16 // places of what lies in no zone, by view
-	access   *access  // nil: everybody may ask for everything
+	access   *access // nil: everybody may ask for everything
 }
 
 type zone struct {
 	name      string
 	ttl       uint32
-	reverse   bool // of names that are addresses
+	minTTL    uint32 // of answers that hang on checks
+	reverse   bool   // of names that are addresses
 	ns        []dns.RR
 	glue      []dns.RR
-	acl       int      // index in class.zones; -1: none of its own
-	places    []uint16 // for counters, by view; the first is without one
+	acl       int // index in class.zones; -1: none of its own
 	authority atomic.Pointer[authority]
 	// addresses are those of the name servers, each once: the answer to the health name.
 	addresses []netip.Addr
@@ -74,9 +73,10 @@ type authority struct {
 type node struct {
 	zone      *zone
 	kind      kind
-	cell      *cell        // of kinds steered, srv and explained
-	addresses []netip.Addr // of kinds nameServer and pod
-	target    string       // of kind pointer
+	cell      *cell            // of kinds steered, srv and explained
+	addresses []netip.Addr     // of kinds nameServer and pod
+	target    string           // of kind pointer
+	semantic  map[string]*cell // of kind instances: by the labels above the instance's, nil when they are not a service's whole name
 }
 
 type kind int
@@ -91,6 +91,7 @@ const (
 	pod
 	pointer
 	explained // the name that tells of a service
+	instances // the name below which those of instances are
 )
 
 // firm tells that what is known of the name does not hang on the sources of services.
@@ -150,7 +151,7 @@ func (s *snapshot) addZone(z Zone) error {
 	if len(z.NS) == 0 {
 		return errors.New("needs at least one name server: add ns")
 	}
-	c := &zone{name: z.Name, ttl: uint32(z.TTL / time.Second), reverse: s.pointers.addZone(z.Name), acl: s.access.zoneIndex(z.Name)}
+	c := &zone{name: z.Name, ttl: uint32(z.TTL / time.Second), minTTL: uint32(z.MinTTL / time.Second), reverse: s.pointers.addZone(z.Name), acl: s.access.zoneIndex(z.Name)}
 	if err := checkName(c.mailbox()); err != nil {
 		return fmt.Errorf("is too long: no room for the SOA record's mailbox: %w", err)
 	}
@@ -213,7 +214,10 @@ func (s *snapshot) addService(sv steering.Service, old *snapshot, start func() u
 	if err := s.addNode(sv.Name, &node{zone: z, kind: steered, cell: c}); err != nil {
 		return err
 	}
-	return s.addNames(c, sv)
+	if err := s.addNames(c, sv); err != nil {
+		return err
+	}
+	return s.addSemantic(c, sv, old, start)
 }
 
 // service returns what is known of the one of that name, nil when there is none; s may be nil.

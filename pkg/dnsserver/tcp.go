@@ -113,7 +113,7 @@ func readFull(ctx context.Context, c net.Conn, in io.Reader, b []byte, timeout t
 }
 
 func (s *Server) answerTCP(c net.Conn, query []byte, client netip.Addr) error {
-	t := s.metrics.stream(c.LocalAddr())
+	t := s.metrics.shared(tcp, client.Unmap().Is4())
 	reply := s.handle(nil, query, client, t)
 	if reply == nil {
 		return io.ErrUnexpectedEOF // who does not send queries has no use for the connection

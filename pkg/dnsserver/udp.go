@@ -72,6 +72,5 @@ func (s *Server) answer(buf, query []byte, q *question, client netip.Addr, t *ta
 		out, x = now.reply(buf, query, t.proto, client)
 	}
 	t.count(x)
-	s.queries.take(&x, t.proto, client, out)
 	return out
 }

@@ -326,32 +326,3 @@ func TestWhyIsTheNextAnswer(t *testing.T) {
 		}
 	}
 }
-
-// BenchmarkAccess is what it costs to tell clients apart: octets in, octets out, counted.
-func BenchmarkAccess(b *testing.B) {
-	many := accessContent()
-	for i := range 1000 {
-		many.Access.ACL.Deny = append(many.Access.ACL.Deny, netip.PrefixFrom(netip.AddrFrom16([16]byte{0x2a, byte(i >> 8), byte(i)}), 32))
-	}
-	for _, bm := range []struct {
-		name   string
-		c      Content
-		client netip.Addr
-	}{{"none", podContent(), insider}, {"views", accessContent(), insider}, {"views and 1000 prefixes", many, insider}, {"refused", accessContent(), stranger}} {
-		b.Run(bm.name, func(b *testing.B) {
-			s, err := New(Config{Site: "mec-1"})
-			if err != nil {
-				b.Fatal(err)
-			}
-			if err := s.Set(bm.c); err != nil {
-				b.Fatal(err)
-			}
-			query, buf, q := pack(b, ask("api.edge.example. AAAA", edns(1232))), make([]byte, udpPayload), new(question)
-			count := s.metrics.shared(udp, false)
-			b.ReportAllocs()
-			for b.Loop() {
-				s.answer(buf, query, q, bm.client, count)
-			}
-		})
-	}
-}

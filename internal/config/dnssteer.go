@@ -1,0 +1,114 @@
+package config
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/anyedge/anyedge/pkg/health"
+	"github.com/anyedge/anyedge/pkg/steering"
+)
+
+// What steers the answers of a service beyond its endpoints' addresses.
+
+// steerKeys and placeKeys are the keys of a service and of an endpoint that this file reads.
+var (
+	steerKeys = []string{"panic", "slow_start", "semantic"}
+	placeKeys = []string{"instance", "drain", "node", "zone", "distance"}
+)
+
+const maxSlowStart = time.Hour
+
+// policies are the policies by their names; the first is the default.
+var policies = []steering.Policy{steering.RoundRobin, steering.Capacity, steering.Closest, steering.ClosestCapacity, steering.Hash}
+
+func policy(it item) steering.Policy {
+	var names []string
+	for _, p := range policies {
+		names = append(names, p.String())
+	}
+	return policies[slices.Index(names, it.choice(names[0], names, nil))]
+}
+
+// steer reads the keys of steerKeys into s.
+func steer(o object, s *steering.Service) {
+	s.Panic = panicRule(o.get("panic"))
+	s.SlowStart = o.get("slow_start").duration(steering.DefaultSlowStart, 0, maxSlowStart)
+	s.Semantic = semantic(o.get("semantic"))
+}
+
+func panicRule(it item) steering.Panic {
+	o := it.object([]string{"below", "mode", "fallback"}, nil)
+	p := steering.Panic{Below: o.get("below").number(steering.DefaultPanicBelow, 0, 1)}
+	switch o.get("mode").choice("all", []string{"all", "none", "other"}, nil) {
+	case "none":
+		p.Mode = steering.PanicNone
+	case "other":
+		p.Mode = steering.PanicOther
+		o.need("fallback", `the addresses of another site: ["2001:db8:2::10"]`)
+	}
+	if o.has("fallback") && p.Mode != steering.PanicOther {
+		o.get("fallback").bad("is not used: add mode: other, or remove it")
+	}
+	seen := make(places[netip.Addr])
+	for _, at := range o.get("fallback").list("address") {
+		a := at.routed("an IP address, such as 2001:db8:2::10")
+		seen.once(at, a)
+		p.Fallback = append(p.Fallback, a)
+	}
+	return p
+}
+
+func semantic(it item) steering.Semantic {
+	if !it.present() {
+		return steering.Semantic{}
+	}
+	o := it.object([]string{"app", "app_ns", "service", "service_ns"}, nil)
+	part := func(key, what string) string { return o.need(key, what).nameLabel() }
+	return steering.Semantic{
+		App: part("app", "the name of the application"), AppNS: part("app_ns", "the namespace of the application"),
+		Service: part("service", "the name of the service"), ServiceNS: part("service_ns", "the namespace of the service"),
+	}
+}
+
+// nameLabel reads one label of a name, without a dot.
+func (it item) nameLabel() string {
+	text := it.str("a label of a name, such as shop")
+	if text == "" {
+		return ""
+	}
+	if why := badLabel(text); why != "" || strings.Contains(text, ".") {
+		it.bad("must be a label of a name: at most 63 letters, digits, inner hyphens and underscores, not %q", text)
+		return ""
+	}
+	return strings.ToLower(text)
+}
+
+// place reads the keys of placeKeys into e; node is that of the server.
+func place(o object, node string, e *steering.Endpoint) {
+	if o.has("instance") {
+		e.Instance = strconv.FormatInt(o.get("instance").integer(0, 0, 1e9), 10)
+	}
+	e.Draining = o.get("drain").boolean(false)
+	e.Node, e.Zone = o.get("node").nameLabel(), o.get("zone").nameLabel()
+	e.Near = node != "" && e.Node == node
+	e.Distance = o.get("distance").duration(0, 100*time.Microsecond, 10*time.Second)
+	if e.Near && o.has("distance") {
+		o.get("distance").bad("is of an endpoint on node %s, where this server is: remove it", node)
+	}
+}
+
+// meaning is what tells the semantic names of services apart, empty where there are none.
+func meaning(s steering.Semantic, zone string) string {
+	if !s.Complete() || zone == "" {
+		return ""
+	}
+	return strings.Join([]string{s.App, s.AppNS, s.Service, s.ServiceNS, zone}, ".")
+}
+
+// holds is how long after an attempt that agreed with the state of a check it takes others to change it.
+func holds(c health.Check) time.Duration {
+	return c.Interval + time.Duration(min(c.Rise, c.Fall)-1)*c.FastInterval
+}

@@ -1,0 +1,74 @@
+package config
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/anyedge/anyedge/pkg/steering"
+)
+
+func TestParseSteeringBad(t *testing.T) {
+	t.Parallel()
+	testBad(t, ParseDNS, dnsFile, []badCase{
+		{"node with a dot", "site: mec-1", "site: mec-1\nnode: a.b",
+			`2:7: node: must be a label of a name: at most 63 letters, digits, inner hyphens and underscores, not "a.b"`},
+		{"min_ttl above ttl", "    ns:", "    ttl: 3s\n    min_ttl: 4s\n    ns:",
+			`6:14: zones[0].min_ttl: must be a duration from 1s to 3s, not "4s"`},
+		{"panic below too much", "answers: 2", "panic: {below: 1.5}",
+			`9:20: services[0].panic.below: must be a number from 0 to 1, not "1.5"`},
+		{"panic mode", "answers: 2", "panic: {mode: last-good}",
+			`9:19: services[0].panic.mode: must be one of all, none, other, not "last-good"`},
+		{"panic without fallback", "answers: 2", "panic: {mode: other}",
+			`9:12: services[0].panic.fallback: missing: write the addresses of another site: ["2001:db8:2::10"]`},
+		{"panic with empty fallback", "answers: 2", "panic: {mode: other, fallback: []}",
+			"9:36: services[0].panic.fallback: needs at least one address"},
+		{"fallback of another mode", "answers: 2", "panic: {fallback: [10.0.0.1]}",
+			"9:23: services[0].panic.fallback: is not used: add mode: other, or remove it"},
+		{"fallback twice", "answers: 2", "panic: {mode: other, fallback: [10.0.0.1, 10.0.0.1]}",
+			"9:47: services[0].panic.fallback[1]: duplicate 10.0.0.1: already in services[0].panic.fallback[0] on line 9"},
+		{"fallback multicast", "answers: 2", "panic: {mode: other, fallback: [224.0.0.1]}",
+			"9:37: services[0].panic.fallback[0]: 224.0.0.1 is a multicast address: write a host's own"},
+		{"slow start too long", "answers: 2", "slow_start: 2h",
+			`9:17: services[0].slow_start: must be a duration from 0s to 1h, not "2h"`},
+		{"semantic without a part", "answers: 2", "semantic: {app: a, app_ns: b, service: c}",
+			"9:15: services[0].semantic.service_ns: missing: write the namespace of the service"},
+		{"semantic with a dot", "answers: 2", "semantic: {app: a.b, app_ns: b, service: c, service_ns: d}",
+			`9:21: services[0].semantic.app: must be a label of a name: at most 63 letters, digits, inner hyphens and underscores, not "a.b"`},
+		{"semantic twice", "answers: 2", "semantic: {app: a, app_ns: b, service: c, service_ns: d}\n    endpoints: [{address: 10.0.0.1}]\n  - name: web.edge.example.\n    semantic: {app: A, app_ns: b, service: c, service_ns: d}",
+			"12:15: services[1].semantic: duplicate a.b.c.d.edge.example.: already in services[0].semantic on line 9"},
+		{"instance negative", "port: 8080", "port: 8080, instance: -1",
+			`11:59: services[0].endpoints[0].instance: must be a whole number from 0 to 1000000000, not "-1"`},
+		{"drain no boolean", "port: 8080", "port: 8080, drain: soon",
+			`11:56: services[0].endpoints[0].drain: must be true or false, not "soon"`},
+		{"distance without unit", "port: 8080", "port: 8080, distance: 5",
+			"11:59: services[0].endpoints[0].distance: must be a duration from 100µs to 10s: 5 has no unit, write 5s for seconds"},
+	})
+	testBad(t, ParseDNS, strings.Replace(dnsFile, "site: mec-1", "site: mec-1\nnode: host-a", 1), []badCase{
+		{"distance of what is here", "port: 8080", "port: 8080, node: Host-A, distance: 2ms",
+			"12:73: services[0].endpoints[0].distance: is of an endpoint on node host-a, where this server is: remove it"},
+	})
+}
+
+func TestPolicies(t *testing.T) {
+	t.Parallel()
+	for _, want := range policies {
+		if got := mustParse(t, ParseDNS, dnsFile, "policy: rr", "policy: "+want.String()).Services[0].Policy; got != want {
+			t.Errorf("%s is read as %s", want, got)
+		}
+	}
+}
+
+// Case does not count in labels.
+func TestPlaces(t *testing.T) {
+	t.Parallel()
+	d := mustParse(t, ParseDNS, dnsFile, "port: 8080", "port: 8080, node: HOST-a, zone: Rack-1, distance: 2ms, instance: 10")
+	want := steering.Endpoint{
+		Address: netip.MustParseAddr("2001:db8:1::10"), Port: 8080, Capacity: 1, Holds: 1400 * time.Millisecond,
+		Node: "host-a", Zone: "rack-1", Distance: 2 * time.Millisecond, Instance: "10",
+	}
+	if d := diff(want, d.Services[0].Endpoints[0]); d != "" {
+		t.Errorf("(-want +got)\n%s", d)
+	}
+}

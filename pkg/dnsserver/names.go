@@ -1,0 +1,234 @@
+package dnsserver
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"strings"
+
+	"github.com/miekg/dns"
+
+	"github.com/anyedge/anyedge/pkg/steering"
+)
+
+// Names that state what is picked, beside the plain name of a service.
+//
+// Semantic names (source S1) are APP.APPNS.SERVICE.SERVICENS.INSTANCE.POLICY.ZONE. INSTANCE is "any", and POLICY one of
+// semanticPolicies; or it is the number of an instance, and POLICY "none".
+//
+// LABEL.pin.NAME and LABEL.prefer.NAME are the endpoints of service NAME whose node or zone is LABEL: pin those alone, and
+// nothing when there are none; prefer all others while none of those is up.
+
+const (
+	anyInstance = "any"
+	noPolicy    = "none"
+	pinLabel    = "pin"
+	preferLabel = "prefer"
+)
+
+// semanticPolicies are the policies of semantic names by their labels.
+var semanticPolicies = [...]struct {
+	label  string
+	policy steering.Policy
+}{
+	{"rr", steering.RoundRobin}, {"closest", steering.Closest}, {"hc", steering.Capacity}, {"closesthc", steering.ClosestCapacity},
+}
+
+// semanticCells are the places of a service among the names that state a policy, by its index in semanticPolicies.
+type semanticCells [len(semanticPolicies)]*cell
+
+// semanticName is that of any instance below zone.
+func semanticName(s steering.Semantic, policy, zone string) string {
+	return strings.Join([]string{s.App, s.AppNS, s.Service, s.ServiceNS, anyInstance, policy, ""}, ".") + strings.TrimPrefix(zone, ".")
+}
+
+// addSemantic adds the semantic names of a service but those of its instances, which are found on the way: they come and go.
+func (s *snapshot) addSemantic(c *cell, sv steering.Service, old *snapshot, start func() uint64) error {
+	if !sv.Semantic.Complete() {
+		return nil
+	}
+	m := sv.Semantic
+	for _, label := range []string{m.App, m.AppNS, m.Service, m.ServiceNS} {
+		if strings.ContainsAny(label, `.\`) {
+			return fmt.Errorf("%q of its semantic name is not one label", label)
+		}
+	}
+	for i, p := range semanticPolicies {
+		name := semanticName(sv.Semantic, p.label, c.zone.name)
+		if err := checkName(name); err != nil {
+			return err
+		}
+		v := &cell{zone: c.zone, rank: c.rank}
+		v.now.Store(newService(by(p.policy, sv), old.semantic(sv.Name, i), s.access, start))
+		c.semantic[i] = v
+		if err := s.addNode(name, &node{zone: c.zone, kind: steered, cell: v}); err != nil {
+			return err
+		}
+	}
+	return s.addInstances(c, m)
+}
+
+// addInstances enters the service where the names of its instances are looked for: at each of the names above them.
+func (s *snapshot) addInstances(c *cell, m steering.Semantic) error {
+	top := below(noPolicy, c.zone.name)
+	switch n := s.nodes[top]; {
+	case n == nil:
+		if err := s.addNode(top, &node{zone: c.zone, kind: instances, semantic: make(map[string]*cell)}); err != nil {
+			return err
+		}
+	case n.kind != instances:
+		return fmt.Errorf("%s has another meaning already: rename one of the two", top)
+	}
+	known := s.nodes[top].semantic
+	known[m.ServiceNS+"."], known[m.Service+"."+m.ServiceNS+"."] = nil, nil
+	known[m.AppNS+"."+m.Service+"."+m.ServiceNS+"."] = nil
+	whole := strings.Join([]string{m.App, m.AppNS, m.Service, m.ServiceNS, ""}, ".")
+	if known[whole] != nil {
+		return fmt.Errorf("%s is the semantic name of another service already", strings.TrimSuffix(whole, "."))
+	}
+	known[whole] = c
+	return nil
+}
+
+// below is a name of one label more.
+func below(label, name string) string { return label + "." + strings.TrimPrefix(name, ".") }
+
+// by is the service as it is answered by a policy.
+func by(p steering.Policy, sv steering.Service) steering.Service {
+	sv.Policy = p
+	return sv
+}
+
+// semantic returns what is known of a service by a policy of semanticPolicies, nil when nothing is; s may be nil.
+func (s *snapshot) semantic(name string, i int) *service {
+	if s == nil || s.services[name] == nil || s.services[name].semantic[i] == nil {
+		return nil
+	}
+	return s.services[name].semantic[i].load()
+}
+
+// store replaces what is known of the service, by all the names that it has.
+func (c *cell) store(next *service) {
+	c.now.Store(next)
+	for i, v := range c.semantic {
+		if v != nil {
+			v.now.Store(newService(by(semanticPolicies[i].policy, next.Service), v.load(), next.access, rand.Uint64))
+		}
+	}
+}
+
+// findInstance returns what exists at a name below top, which is of kind instances: an instance, or a name above one.
+func (top *node) findInstance(name, topName string, view int) *node {
+	rest := strings.TrimSuffix(name, "."+topName)
+	labels, number := "", rest
+	if i := strings.LastIndexByte(rest, '.'); i >= 0 {
+		labels, number = rest[:i+1], rest[i+1:]
+	}
+	if !isNumber(number) {
+		return nil
+	}
+	c, known := top.semantic[labels]
+	switch {
+	case labels == "" || known && c == nil:
+		return &node{zone: top.zone}
+	case !known:
+		return nil
+	}
+	sv := c.load().in(view)
+	if sv == nil {
+		return nil
+	}
+	var addresses []netip.Addr
+	for _, e := range sv.Endpoints {
+		if e.Instance == number {
+			addresses = append(addresses, e.Address.Unmap())
+		}
+	}
+	if addresses == nil {
+		return nil
+	}
+	return &node{zone: top.zone, kind: pod, addresses: addresses}
+}
+
+// isNumber tells whether s is the number of an instance: one way to write each.
+func isNumber(s string) bool {
+	return s != "" && strings.Trim(s, "0123456789") == "" && (s == "0" || s[0] != '0')
+}
+
+// findPlace returns what exists at the names pin and prefer below the service of n, and one label below these; label is the
+// first, and is empty for the former.
+func (n *node) findPlace(label, word string, view int) *node {
+	if word != pinLabel && word != preferLabel {
+		return nil
+	}
+	sv := n.cell.load().in(view)
+	if label == "" || sv == nil {
+		return &node{zone: n.zone}
+	}
+	return &node{zone: n.zone, kind: steered, cell: sv.at(n.zone, label, word == pinLabel)}
+}
+
+// place is one that a query names.
+type place struct {
+	label  string
+	strict bool
+}
+
+// at returns the cell of the endpoints of s at a place. It is made once for each place that there is.
+func (s *service) at(z *zone, label string, strict bool) *cell {
+	if c, made := s.places.Load(place{label, strict}); made {
+		return c.(*cell)
+	}
+	local := s.Clone()
+	local.Endpoints = nil
+	for _, e := range s.Endpoints {
+		if placeLabel(e.Node) == label || placeLabel(e.Zone) == label {
+			local.Endpoints = append(local.Endpoints, e)
+		}
+	}
+	if strict {
+		local.Panic = steering.Panic{Mode: steering.PanicNone} // whoever wants another place would say prefer
+	}
+	next := newService(local, nil, nil, rand.Uint64)
+	for f := range next.pickers {
+		if !strict && !live(local, steering.Family(f)) {
+			next.pickers[f] = s.pickers[f]
+		}
+	}
+	c := &cell{zone: z}
+	c.now.Store(next)
+	if local.Endpoints == nil { // any label has this answer: keeping them would be filling memory by queries
+		return c
+	}
+	kept, _ := s.places.LoadOrStore(place{label, strict}, c)
+	return kept.(*cell)
+}
+
+// isPlaceWord tells whether a label in small letters, as on the wire, is the word of a place.
+func isPlaceWord(label []byte) bool {
+	return string(label) == pinLabel || string(label) == preferLabel
+}
+
+// live tells whether an endpoint of the family is up and stays.
+func live(s steering.Service, f steering.Family) bool {
+	for _, e := range s.Endpoints {
+		if a := e.Address.Unmap(); e.State == steering.Up && !e.Draining && a.Is4() == (f == steering.IPv4) {
+			return true
+		}
+	}
+	return false
+}
+
+// placeLabel is a node or zone as a label: in small letters, and without the dots that names of nodes may have.
+func placeLabel(name string) string {
+	return strings.ReplaceAll(strings.ToLower(name), ".", "-")
+}
+
+// firstLabel splits a name.
+func firstLabel(name string) (label, rest string) {
+	i, end := dns.NextLabel(name, 0)
+	if end {
+		return strings.TrimSuffix(name, "."), "."
+	}
+	return name[:i-1], name[i:]
+}
