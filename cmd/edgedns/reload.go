@@ -93,6 +93,7 @@ func (p *daemon) load(ctx context.Context, w *watch) *watch {
 	m := health.NewMonitor(p.log, checks(cfg.Services)...)
 	m.Inherit(p.monitor.Load())
 	p.monitor.Store(m)
+	p.server.Protect(cfg.Protection)
 	p.source = p.source.reloaded(cfg)
 	p.reload.Loaded = p.reload.Tried
 	p.replace()
@@ -109,6 +110,8 @@ func needsRestart(old, cfg config.DNS) error {
 		return fmt.Errorf("listen: changed from %v to %v: needs a restart", old.Listen, cfg.Listen)
 	case cfg.Admin != old.Admin:
 		return fmt.Errorf("admin: changed: needs a restart")
+	case cfg.TCP != old.TCP:
+		return fmt.Errorf("tcp: changed: needs a restart")
 	case cfg.Metrics != old.Metrics:
 		return fmt.Errorf("metrics.listen: changed: needs a restart")
 	default:

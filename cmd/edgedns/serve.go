@@ -89,7 +89,9 @@ func open(cfg config.DNS, log *slog.Logger) (_ *daemon, err error) {
 			return nil, err
 		}
 	}
-	if p.server, err = dnsserver.New(dnsserver.Config{Site: cfg.Site, Listeners: p.listeners, Log: log}); err != nil {
+	if p.server, err = dnsserver.New(dnsserver.Config{
+		Site: cfg.Site, Listeners: p.listeners, TCP: cfg.TCP, Protection: cfg.Protection, Log: log,
+	}); err != nil {
 		return nil, err
 	}
 	p.monitor.Store(health.NewMonitor(log, checks(cfg.Services)...))

@@ -57,6 +57,9 @@ type DNS struct {
 	Access   *dnsserver.Access // nil: everybody sees everything
 	Admin    Admin
 	Metrics  netip.AddrPort // zero: none
+
+	dnsserver.Protection
+	TCP dnsserver.TCP
 }
 
 // DNSService is a steered name and the checks of its endpoints.

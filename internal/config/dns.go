@@ -27,7 +27,7 @@ func ParseDNS(name string, r io.Reader) (DNS, error) {
 }
 
 func dnsConfig(root item) DNS {
-	o := root.object([]string{"site", "node", "listen", "zones", "services", "acl", "views", "explain", "admin", "metrics"}, []string{"kubernetes", "source", "query_log"})
+	o := root.object([]string{"site", "node", "listen", "zones", "services", "acl", "views", "explain", "admin", "metrics", "cookies", "rate_limit", "tcp"}, []string{"kubernetes", "source", "query_log"})
 	zones := newZones(o.need("zones", "what is answered for: [{name: ..., ns: [...]}]"))
 	d := DNS{
 		Site:     o.need("site", "the name of this site, such as mec-1").label("a name"),
@@ -36,6 +36,9 @@ func dnsConfig(root item) DNS {
 		Services: steered(o.need("services", "the names: [{name: ..., endpoints: [...]}]"), zones, o.get("node").nameLabel()),
 		Admin:    admin(o.get("admin")),
 		Metrics:  metricsListen(o.get("metrics")),
+
+		Protection: protection(o),
+		TCP:        tcpLimits(o.get("tcp")),
 	}
 	d.Access = access(o, zones, d.Services)
 	return d

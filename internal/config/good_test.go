@@ -258,9 +258,12 @@ func TestParseDNSSample(t *testing.T) {
 			}},
 			Explain: prefixes("2001:db8:1::/48"),
 		},
-		Admin:   Admin{Socket: "/run/anyedge/dns.sock", Drains: "/var/lib/edgedns/drains.json"},
-		Metrics: netip.MustParseAddrPort("[::1]:9411"),
+		Admin:      Admin{Socket: "/run/anyedge/dns.sock", Drains: "/var/lib/edgedns/drains.json"},
+		Metrics:    netip.MustParseAddrPort("[::1]:9411"),
+		Protection: dnsserver.Protection{RateLimit: dnsserver.DefaultRateLimit},
+		TCP:        dnsserver.DefaultTCP,
 	}
+	want.RateLimit.Exempt = []netip.Prefix{netip.MustParsePrefix("2001:db8:53::/48")}
 	if d := diff(want, got); d != "" {
 		t.Errorf("(-want +got)\n%s", d)
 	}

@@ -260,11 +260,6 @@ func (z *zone) hotRefused(out, query []byte, q *question) ([]byte, exchange) {
 	}
 	out = q.begin(out, query, dns.RcodeRefused, 0, 0)
 	out[2] &^= 0x04 // AA
-	out = q.finish(out, z.nsid)
-	if q.edns {
-		length := out[q.end+optSize-2:]
-		binary.BigEndian.PutUint16(length, binary.BigEndian.Uint16(length)+uint16(len(prohibited)))
-		out = append(out, prohibited...)
-	}
+	out = q.finish(out, z.nsid, prohibited)
 	return out, exchange{qtype: q.qtype, rcode: dns.RcodeRefused, why: mayNotAsk}
 }

@@ -26,7 +26,7 @@ func testMessages(t *testing.T, c Content, tests []messageCase) {
 		}
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			out, x := testSnapshot(t, c).reply(nil, pack(t, tt.query), udp, testClient)
+			out, x := reply(testSnapshot(t, c), nil, pack(t, tt.query), udp, testClient)
 			got := new(dns.Msg)
 			if err := got.Unpack(out); err != nil {
 				t.Fatal(err)

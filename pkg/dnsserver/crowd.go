@@ -5,12 +5,9 @@ import (
 	"sync"
 )
 
-// maxPerClient is how many TCP connections one client may have: 16 greedy ones still leave none out.
-const maxPerClient = 64
-
-// A crowd counts the connections of each client, so that none takes all of them. Its zero value is empty; safe for
-// concurrent use.
+// A crowd counts the connections of each client, so that none takes all of them. Safe for concurrent use.
 type crowd struct {
+	most  int // that one client may have
 	mu    sync.Mutex
 	count map[netip.Prefix]int // by network; only those with a connection
 }
@@ -31,7 +28,7 @@ func (c *crowd) enter(a netip.Addr) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := network64(a)
-	if c.count[n] >= maxPerClient {
+	if c.count[n] >= c.most {
 		return false
 	}
 	if c.count == nil {

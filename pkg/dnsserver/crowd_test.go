@@ -13,8 +13,8 @@ import (
 )
 
 func TestCrowd(t *testing.T) {
-	var c crowd
-	for i := range maxPerClient {
+	c := crowd{most: DefaultTCP.PerClient}
+	for i := range DefaultTCP.PerClient {
 		if a := netip.AddrFrom16([16]byte{0x20, 1, 15: byte(i)}); !c.enter(a) {
 			t.Fatalf("connection %d is refused", i)
 		}
@@ -27,7 +27,7 @@ func TestCrowd(t *testing.T) {
 	if n := c.count[netip.MustParsePrefix("192.0.2.1/32")]; n != 2 {
 		t.Errorf("IPv4 in IPv6 form counts apart: %d", n)
 	}
-	for i := range maxPerClient {
+	for i := range DefaultTCP.PerClient {
 		c.leave(netip.AddrFrom16([16]byte{0x20, 1, 15: byte(i)}))
 	}
 	if len(c.count) != 2 || !c.enter(netip.MustParseAddr("2001::ffff")) {
@@ -40,7 +40,7 @@ func TestGreedyClient(t *testing.T) {
 	nettest.Need(t)
 	s := startServer(t, "[::1]:53", "127.0.0.1:53")
 	var all []*net.TCPConn
-	for range maxPerClient {
+	for range DefaultTCP.PerClient {
 		c := dial(t, "[::1]:53")
 		if _, err := c.Write(framed(t, "edge.example. SOA")); err != nil {
 			t.Fatal(err)

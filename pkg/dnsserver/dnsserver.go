@@ -43,7 +43,9 @@ type Content struct {
 type Config struct {
 	Site      string     // told by NSID and id.server; 1 to 255 octets
 	Listeners *Listeners // from Listen; the server closes them
-	Log       *slog.Logger
+	TCP       TCP
+	Protection
+	Log *slog.Logger
 }
 
 // A Server answers queries. Make it with New, give it content with Set, then Run it.
@@ -51,12 +53,18 @@ type Server struct {
 	site    string
 	log     *slog.Logger
 	sockets *Listeners
+	tcp     TCP
 	slots   chan struct{} // one for each TCP connection
 	crowd   crowd
 	metrics *metrics
 	current atomic.Pointer[snapshot]
+	guard   atomic.Pointer[guard]
+	own     [16]byte   // the secret of cookies that no configuration gives
+	born    time.Time  // moments count from here
 	mu      sync.Mutex // writers of current, and of what is in it
 	odd     sync.Once  // the first query that made us panic is logged
+
+	toldLimited atomic.Uint64 // until when, in ticks, the log names nobody else who is over the limit
 
 	failures int // of reading a UDP socket, in a row, that end Run
 }
@@ -69,8 +77,13 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{site: cfg.Site, log: cfg.Log, sockets: cfg.Listeners, slots: make(chan struct{}, maxConns), failures: maxFailures}
+	s := &Server{
+		site: cfg.Site, log: cfg.Log, sockets: cfg.Listeners, tcp: cfg.TCP.orDefaults(),
+		own: ownSecret(), born: time.Now(), failures: maxFailures,
+	}
+	s.slots, s.crowd.most = make(chan struct{}, s.tcp.Connections), s.tcp.PerClient
 	s.metrics = newMetrics(s)
+	s.Protect(cfg.Protection)
 	return s, nil
 }
 

@@ -19,12 +19,13 @@ const (
 	pointer16 = 0xc000
 )
 
-// hot answers a query into out, which has room for udpPayload octets. Nil: the full path has to answer.
-func (s *snapshot) hot(out, query []byte, q *question, from netip.Addr) ([]byte, exchange) {
-	if !s.synced || !q.read(query) || q.qtype == dns.TypeAXFR || q.qtype == dns.TypeIXFR {
+// hot answers a query, of which q was read, into out, which has room for udpPayload octets. Nil: the full path has to answer.
+func (s *snapshot) hot(out, query []byte, q *question) ([]byte, exchange) {
+	if !s.synced || q.qtype == dns.TypeAXFR || q.qtype == dns.TypeIXFR {
 		return nil, exchange{}
 	}
-	n, c := s.wire[string(q.name[:q.size])], s.access.of(from)
+	n, c := s.wire[string(q.name[:q.size])], s.access.of(q.address)
+	q.view = c.view
 	if n == nil {
 		return s.hotMissing(out, query, q, c)
 	}
@@ -32,9 +33,9 @@ func (s *snapshot) hot(out, query []byte, q *question, from netip.Addr) ([]byte,
 	case !c.mayAsk(n.zone, n):
 		return n.zone.hotRefused(out, query, q)
 	case q.qtype == dns.TypeAAAA:
-		return n.hotAddresses(out, query, q, steering.IPv6, from, c.view)
+		return n.hotAddresses(out, query, q, steering.IPv6)
 	case q.qtype == dns.TypeA:
-		return n.hotAddresses(out, query, q, steering.IPv4, from, c.view)
+		return n.hotAddresses(out, query, q, steering.IPv4)
 	case n.kind == steered && (q.qtype == dns.TypeHTTPS || q.qtype == dns.TypeSVCB):
 		return n.zone.hotNothing(out, query, q, dns.RcodeSuccess)
 	default:
@@ -64,12 +65,12 @@ func (s *snapshot) hotMissing(out, query []byte, q *question, c *class) ([]byte,
 }
 
 // hotAddresses answers with addresses of a family, and with the zone's SOA record where there are none.
-func (n *node) hotAddresses(out, query []byte, q *question, f steering.Family, from netip.Addr, view int) ([]byte, exchange) {
+func (n *node) hotAddresses(out, query []byte, q *question, f steering.Family) ([]byte, exchange) {
 	var room [maxAnswers]netip.Addr
 	addrs, ttl := room[:0], n.zone.ttl
 	switch n.kind {
 	case steered:
-		sv := n.cell.load().in(view)
+		sv := n.cell.load().in(q.view)
 		if sv == nil {
 			break
 		}
@@ -79,7 +80,7 @@ func (n *node) hotAddresses(out, query []byte, q *question, f steering.Family, f
 		}
 		var prefix netip.Prefix
 		if sv.Policy == steering.Hash && !p.Empty() {
-			prefix = (&client{address: from}).prefix()
+			prefix = q.prefix()
 		}
 		addrs, ttl = p.Pick(addrs, prefix), n.zone.keep(p)
 	case healthName:
@@ -109,7 +110,7 @@ func (n *node) hotAddresses(out, query []byte, q *question, f steering.Family, f
 		b := a.As16()
 		out = append(out, b[16-rdata:]...)
 	}
-	return q.finish(out, n.zone.nsid), exchange{qtype: q.qtype, rcode: dns.RcodeSuccess}
+	return q.finish(out, n.zone.nsid, nil), exchange{qtype: q.qtype, rcode: dns.RcodeSuccess}
 }
 
 func ofFamily(dst, addrs []netip.Addr, f steering.Family) []netip.Addr {
@@ -135,7 +136,7 @@ func (z *zone) hotNothing(out, query []byte, q *question, rcode int) ([]byte, ex
 	for _, at := range a.pointers {
 		binary.BigEndian.PutUint16(out[begin+at:], apex)
 	}
-	return q.finish(out, z.nsid), exchange{qtype: q.qtype, rcode: rcode}
+	return q.finish(out, z.nsid, nil), exchange{qtype: q.qtype, rcode: rcode}
 }
 
 // begin writes the header and the question, whose case comes back as it came.
@@ -147,8 +148,9 @@ func (q *question) begin(out, query []byte, rcode, answers, authorities int) []b
 	return out
 }
 
-// finish appends the OPT record for clients that sent one.
-func (q *question) finish(out []byte, nsid []byte) []byte {
+// finish appends the OPT record for clients that sent one; its options are in the full path's order. why is an extended error, nil for
+// none.
+func (q *question) finish(out, nsid, why []byte) []byte {
 	if !q.edns {
 		return out
 	}
@@ -158,23 +160,36 @@ func (q *question) finish(out []byte, nsid []byte) []byte {
 		flags = 0x80
 	}
 	out = append(out, 0, 0, byte(dns.TypeOPT), udpPayload>>8, udpPayload&0xff, 0, 0, flags, 0, 0, 0)
+	begin := len(out)
 	if q.nsid {
-		out[len(out)-1] = byte(len(nsid))
-		out[len(out)-2] = byte(len(nsid) >> 8)
 		out = append(out, nsid...)
 	}
+	out = append(out, why...)
+	if q.subnet.present {
+		out = q.subnet.option(out, q.answeredScope())
+	}
+	if q.cookie.sealed {
+		out = q.cookie.option(out)
+	}
+	binary.BigEndian.PutUint16(out[begin-2:], uint16(len(out)-begin))
 	return out
 }
 
 func (q *question) optLength(nsid []byte) int {
-	switch {
-	case !q.edns:
+	if !q.edns {
 		return 0
-	case q.nsid:
-		return optSize + len(nsid)
-	default:
-		return optSize
 	}
+	n := optSize
+	if q.nsid {
+		n += len(nsid)
+	}
+	if q.subnet.present {
+		n += 8 + q.subnet.octets()
+	}
+	if q.cookie.sealed {
+		n += 4 + cookieSize
+	}
+	return n
 }
 
 // compileWire prepares a zone for the hot path.

@@ -33,10 +33,23 @@ func (s *snapshot) freeze() {
 // paths answers a query on both paths, each with a snapshot of its own that is in the same state.
 func paths(t testing.TB, c Content, query []byte) (hot, full []byte) {
 	t.Helper()
-	var q question
-	hot, _ = frozen(t, c).hot(make([]byte, 0, udpPayload), query, &q, testClient)
-	full, _ = frozen(t, c).reply(make([]byte, 512), query, udp, testClient)
+	hot, full, _, _ = pathsFor(t, c, query, testClient)
 	return hot, full
+}
+
+func pathsFor(t testing.TB, c Content, query []byte, from netip.Addr) (hot, full []byte, x, y exchange) {
+	t.Helper()
+	g, count, at := &guard{jar: newJar(testCookies, [16]byte{})}, new(tally), moment{seconds: testSeconds}
+	q := question{client: client{address: from}}
+	if q.read(query) {
+		g.seal(&q.client, count, at)
+		hot, x = frozen(t, c).hot(make([]byte, 0, udpPayload), query, &q)
+	}
+	other := client{address: from}
+	other.scan(query)
+	g.seal(&other, count, at)
+	full, y = frozen(t, c).reply(make([]byte, 512), query, &other)
+	return hot, full, x, y
 }
 
 // FuzzPaths: whatever the hot path answers, the full path answers too.
@@ -107,7 +120,14 @@ func hotQueries() []hotQuery {
 		{"an empty name", ask("b.edge.example. AAAA"), false},
 		{"panic has something to say", ask("sick.edge.example. AAAA", edns(1232)), false},
 		{"maybe a pod", ask("ip-2001-db8-1--10.api.edge.example. AAAA"), false},
-		{"client subnet", ask("api.edge.example. AAAA", edns(1232, subnetOption("10.2.3.0", 24))), false},
+		{"client subnet", ask("api.edge.example. AAAA", edns(1232, subnetOption("10.2.3.0", 24))), true},
+		{"client subnet of no such name", ask("no.edge.example. AAAA", edns(1232, subnetOption("2001:db8::", 32))), true},
+		{"client subnet of an unknown family", ask("api.edge.example. AAAA", edns(1232, &dns.EDNS0_LOCAL{Code: dns.EDNS0SUBNET, Data: []byte("\x00\x03\x08\x00\xc0")})), false},
+		{"a new client's cookie", ask("api.edge.example. AAAA", edns(1232, cookieOption(newCookie), nsid)), true},
+		{"a good cookie", ask("no.edge.example. AAAA", edns(1232, subnetOption("10.2.3.0", 24), cookieOption(goodCookie))), true},
+		{"a bad cookie", ask("api.edge.example. A", edns(1232, cookieOption(newCookie+"01abcdef5cf78f71a314227b6679ebf5"))), true},
+		{"a broken cookie", ask("api.edge.example. A", edns(1232, cookieOption("01"))), false},
+		{"options that the library reads", ask("api.edge.example. AAAA", edns(1232, &dns.EDNS0_LOCAL{Code: dns.EDNS0EXPIRE, Data: []byte("x")}, &dns.EDNS0_LOCAL{Code: dns.EDNS0TCPKEEPALIVE, Data: []byte("xxx")})), true},
 		{"EDNS version 1", ask("api.edge.example. AAAA", edns(1232), func(q *dns.Msg) { q.IsEdns0().SetVersion(1) }), false},
 		{"a zone transfer", ask("no.edge.example. AXFR"), false},
 		{"outside of all zones", ask("www.example. AAAA"), false},
@@ -135,14 +155,19 @@ func TestHotPath(t *testing.T) {
 
 func TestHotPathAllocatesNothing(t *testing.T) {
 	s := testSnapshot(t, testContent(true))
-	var q question
+	q := question{client: client{address: netip.IPv6Loopback()}}
+	g, count := &guard{jar: newJar(testCookies, [16]byte{}), limiter: newLimiter(RateLimit{Rate: 1e6, Burst: 1e6}), teller: new(Server)}, new(tally)
 	out := make([]byte, 0, udpPayload)
 	for _, tt := range hotQueries() {
 		if !tt.hot {
 			continue
 		}
 		query := pack(t, tt.query)
-		if n := testing.AllocsPerRun(100, func() { s.hot(out, query, &q, netip.IPv6Loopback()) }); n != 0 {
+		if n := testing.AllocsPerRun(100, func() {
+			q.read(query)
+			g.stop(out, query, &q, count, moment{seconds: testSeconds})
+			s.hot(out, query, &q)
+		}); n != 0 {
 			t.Errorf("%s: %v allocations", tt.name, n)
 		}
 	}

@@ -69,6 +69,13 @@ func testSnapshot(t testing.TB, c Content) *snapshot {
 	return s
 }
 
+// reply answers on the full path, of a server without cookies.
+func reply(s *snapshot, buf, query []byte, p proto, from netip.Addr) ([]byte, exchange) {
+	c := client{address: from, proto: p}
+	c.scan(query)
+	return s.reply(buf, query, &c)
+}
+
 // ask makes a query of "NAME [CLASS] TYPE".
 func ask(question string, change ...func(*dns.Msg)) *dns.Msg {
 	words := strings.Fields(question)
@@ -152,6 +159,8 @@ func showOption(opt *dns.OPT) string {
 			s += fmt.Sprintf(", nsid %s", id)
 		case *dns.EDNS0_EDE:
 			s += fmt.Sprintf(", ede %d %s", o.InfoCode, o.ExtraText)
+		case *dns.EDNS0_COOKIE:
+			s += ", cookie " + o.Cookie
 		case *dns.EDNS0_SUBNET:
 			s += fmt.Sprintf(", subnet %s/%d/%d", o.Address, o.SourceNetmask, o.SourceScope)
 		default:

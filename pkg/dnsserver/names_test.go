@@ -153,7 +153,7 @@ func TestUpdateReachesAllNames(t *testing.T) {
 // answers are the addresses that a name has on the full path.
 func answers(t *testing.T, s *snapshot, name string) (all []string) {
 	t.Helper()
-	out, _ := s.reply(nil, pack(t, ask(name+" AAAA")), udp, testClient)
+	out, _ := reply(s, nil, pack(t, ask(name+" AAAA")), udp, testClient)
 	for _, rr := range unpacked(t, out).Answer {
 		all = append(all, rr.(*dns.AAAA).AAAA.String())
 	}

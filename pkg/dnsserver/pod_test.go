@@ -152,7 +152,7 @@ func TestTargetsTakeTurns(t *testing.T) {
 	s := testSnapshot(t, c)
 	count := map[string]int{}
 	for range 20 {
-		out, _ := s.reply(nil, pack(t, ask("_http._tcp.many.edge.example. SRV")), tcp, testClient)
+		out, _ := reply(s, nil, pack(t, ask("_http._tcp.many.edge.example. SRV")), tcp, testClient)
 		lines := strings.Split(show(unpack(t, out)), "\n")
 		for _, line := range lines {
 			if _, target, is := strings.Cut(line, "SRV 0 1 80 "); is {

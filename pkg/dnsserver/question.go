@@ -9,21 +9,20 @@ import (
 // maxWireName is the most octets that a name has on the wire (RFC 1035 section 2.3.4).
 const maxWireName = 255
 
-// A question is what the hot path understands: one question of class IN, and at most an OPT record of version 0 without
-// options that an answer hangs on. It is read in place, and holds no pointer.
+// A question is what the hot path understands: one question of class IN, and at most an OPT record of version 0. It is
+// read in place.
 type question struct {
 	name  [maxWireName]byte // in lower case, as on the wire
 	size  int               // of name
 	end   int               // where the question ends in the query
 	qtype uint16
-	edns  bool
-	do    bool // DNSSEC OK, which goes back as it came (RFC 3225 section 3)
-	nsid  bool // asked for (RFC 5001)
-	limit int  // octets of the answer
+	limit int // octets of the answer
+	client
 }
 
 // read reads a query. False: it is malformed or unusual, and a matter for the full path, which tells what.
 func (q *question) read(query []byte) bool {
+	q.end, q.options = 0, options{}
 	// One question, no answer, no authority, and at most one additional record; opcode QUERY, not a response.
 	if len(query) < headerSize+5 || query[2]&0xf8 != 0 ||
 		binary.BigEndian.Uint64(query[4:])&^1 != 1<<48 {
@@ -37,7 +36,7 @@ func (q *question) read(query []byte) bool {
 		return false
 	}
 	q.qtype, q.end = binary.BigEndian.Uint16(query[at:]), at+4
-	q.edns, q.do, q.nsid, q.limit = false, false, false, dns.MinMsgSize
+	q.limit = dns.MinMsgSize
 	if query[11] == 0 {
 		return len(query) == q.end
 	}
@@ -83,24 +82,6 @@ func (q *question) readOPT(b []byte) bool {
 	}
 	q.edns, q.do = true, b[7]&0x80 != 0
 	q.limit = min(max(int(binary.BigEndian.Uint16(b[3:])), dns.MinMsgSize), udpPayload)
-	for len(options) > 0 {
-		if len(options) < 4 {
-			return false
-		}
-		code, length := binary.BigEndian.Uint16(options), int(binary.BigEndian.Uint16(options[2:]))
-		if len(options) < 4+length {
-			return false
-		}
-		switch {
-		case code == dns.EDNS0NSID:
-			q.nsid = true
-		case code < ignoredOptions:
-			return false // the library reads these, and may find something wrong with them
-		}
-		options = options[4+length:]
-	}
-	return true
+	q.options.read(options)
+	return q.fault == faultless
 }
-
-// ignoredOptions is the first code of options that nobody here looks at (RFC 6891 section 6.1.2).
-const ignoredOptions = 100

@@ -2,8 +2,6 @@ package dnsserver
 
 import (
 	"encoding/binary"
-	"encoding/hex"
-	"net/netip"
 
 	"github.com/miekg/dns"
 )
@@ -46,11 +44,13 @@ const (
 	notAQuery
 	tooShort
 	noPort
+	limited
 	broken
 )
 
-// reply makes the answer to one message from the wire, nil when none must be sent. It may use buf for it.
-func (s *snapshot) reply(buf, query []byte, p proto, from netip.Addr) ([]byte, exchange) {
+// reply makes the answer to one message from the wire, nil when none must be sent. It may use buf for it. The options of the query
+// have been read into c.
+func (s *snapshot) reply(buf, query []byte, c *client) ([]byte, exchange) {
 	switch {
 	case len(query) < headerSize:
 		return nil, exchange{dropped: tooShort}
@@ -59,18 +59,16 @@ func (s *snapshot) reply(buf, query []byte, p proto, from netip.Addr) ([]byte, e
 		return nil, exchange{dropped: notAQuery}
 	case query[2]>>3&0xf != dns.OpcodeQuery:
 		return bare(query, dns.RcodeNotImplemented)
-	case binary.BigEndian.Uint16(query[4:]) != 1:
+	case c.cookie.sealed && onlyOPT(query):
+		return c.cookieAlone(query)
+	case binary.BigEndian.Uint16(query[4:]) != 1 || c.fault == malformed:
 		return bare(query, dns.RcodeFormatError)
 	}
 	q, opt := parse(query)
 	if q == nil {
 		return bare(query, dns.RcodeFormatError)
 	}
-	subnet, ok := subnetOf(query, opt)
-	if !ok {
-		return bare(query, dns.RcodeFormatError)
-	}
-	m := s.message(q, opt, limit(opt, p), &client{address: from, subnet: subnet})
+	m := s.message(q, opt, room(opt, c.proto), c)
 	x := exchange{qtype: q.Question[0].Qtype, rcode: m.Rcode}
 	out, err := m.PackBuffer(buf)
 	if err != nil {
@@ -91,7 +89,7 @@ func bare(query []byte, rcode int) ([]byte, exchange) {
 // parse reads a query with one question, and its OPT record, nil when it has none. Of what is malformed it returns nil.
 func parse(query []byte) (*dns.Msg, *dns.OPT) {
 	q := new(dns.Msg)
-	if !wholeQuestion(query) || q.Unpack(query) != nil || !complete(q, query) {
+	if !wholeQuestion(query) || q.Unpack(unread(query)) != nil || !complete(q, query) {
 		return nil, nil
 	}
 	opt, ok := onlyOption(q)
@@ -141,8 +139,8 @@ func onlyOption(q *dns.Msg) (opt *dns.OPT, ok bool) {
 	return opt, true
 }
 
-// limit returns how long the answer may be.
-func limit(opt *dns.OPT, p proto) int {
+// room returns how long the answer may be.
+func room(opt *dns.OPT, p proto) int {
 	switch {
 	case p == tcp:
 		return dns.MaxMsgSize
@@ -166,30 +164,19 @@ func (s *snapshot) message(q *dns.Msg, opt *dns.OPT, limit int, c *client) *dns.
 	if opt.Do() {
 		o.SetDo()
 	}
-	if wantsNSID(opt) {
-		o.Option = append(o.Option, &dns.EDNS0_NSID{Code: dns.EDNS0NSID, Nsid: hex.EncodeToString([]byte(s.site))})
-	}
-	if opt.Version() != 0 {
+	var why *dns.EDNS0_EDE
+	switch {
+	case opt.Version() != 0:
 		m.Rcode = dns.RcodeBadVers
-	} else if why := s.answer(m, c); why != nil {
-		o.Option = append(o.Option, why)
+	case c.fault == unfamiliar:
+		m.Rcode = dns.RcodeRefused
+	default:
+		why = s.answer(m, c)
 	}
-	if c.subnet != nil && m.Rcode != dns.RcodeBadVers {
-		o.Option = append(o.Option, c.option())
-	}
+	o.Option = c.answered(s.site, why, m.Rcode)
 	// Glue is shared by all answers: it must not be appended to.
 	m.Extra = append(m.Extra[:len(m.Extra):len(m.Extra)], o)
 	return fit(m, limit)
-}
-
-// wantsNSID tells whether the client asks who answers (RFC 5001).
-func wantsNSID(opt *dns.OPT) bool {
-	for _, o := range opt.Option {
-		if o.Option() == dns.EDNS0NSID {
-			return true
-		}
-	}
-	return false
 }
 
 // fit leaves out what is not needed and then cuts, with TC set, until m has at most limit octets.

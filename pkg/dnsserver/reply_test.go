@@ -46,7 +46,7 @@ func TestBadMessages(t *testing.T) {
 	for _, tt := range badMessages() {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, p := range []proto{udp, tcp} {
-				out, x := s.reply(nil, []byte(tt.message), p, testClient)
+				out, x := reply(s, nil, []byte(tt.message), p, testClient)
 				if diff := cmp.Diff([]byte(tt.want), out); diff != "" && len(tt.want)+len(out) > 0 {
 					t.Errorf("reply (-want +got):\n%s", diff)
 				}
@@ -92,7 +92,7 @@ func TestTruncation(t *testing.T) {
 	s := testSnapshot(t, c)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			out, _ := s.reply(make([]byte, 65535), pack(t, tt.query), tt.proto, testClient)
+			out, _ := reply(s, make([]byte, 65535), pack(t, tt.query), tt.proto, testClient)
 			m := new(dns.Msg)
 			if err := m.Unpack(out); err != nil || len(out) > tt.limit {
 				t.Fatalf("%d octets, limit %d, unpack: %v", len(out), tt.limit, err)
@@ -112,7 +112,7 @@ func TestTextIsLeftOut(t *testing.T) {
 		many = append(many, fmt.Sprintf("2001:db8:3::%x down", i))
 	}
 	c.Services = append(c.Services, testService("many.edge.example.", 15, many...))
-	out, _ := testSnapshot(t, c).reply(nil, pack(t, ask("many.edge.example. AAAA", edns(512))), udp, testClient)
+	out, _ := reply(testSnapshot(t, c), nil, pack(t, ask("many.edge.example. AAAA", edns(512))), udp, testClient)
 	m := new(dns.Msg)
 	if err := m.Unpack(out); err != nil {
 		t.Fatal(err)

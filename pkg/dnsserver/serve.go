@@ -2,7 +2,6 @@ package dnsserver
 
 import (
 	"context"
-	"net/netip"
 	"runtime/debug"
 	"time"
 
@@ -31,10 +30,12 @@ func (s *Server) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// handle answers one message on the full path and counts it; it may use buf for the answer.
-func (s *Server) handle(buf, query []byte, client netip.Addr, t *tally) (out []byte) {
+// handle answers one message that came over a connection, which shows that the client's address is its own, and counts it.
+func (s *Server) handle(query []byte, c *client, t *tally) (out []byte) {
 	defer s.survive(query, t, &out)
-	out, x := s.current.Load().reply(buf, query, t.proto, client)
+	c.scan(query)
+	s.guard.Load().seal(c, t, s.moment(time.Now()))
+	out, x := s.current.Load().reply(nil, query, c)
 	t.count(x)
 	return out
 }

@@ -392,7 +392,7 @@ func TestPanickingQueryIsDropped(t *testing.T) {
 	z := &zone{name: "x."}
 	s.current.Store(&snapshot{synced: true, zones: map[string]*zone{"x.": z}, nodes: map[string]*node{"x.": {zone: z, kind: steered}}})
 	for range 2 {
-		if out := s.handle(nil, pack(t, ask("x. AAAA")), netip.IPv6Loopback(), s.metrics.shared(udp, false)); out != nil {
+		if out := s.handle(pack(t, ask("x. AAAA")), &client{address: netip.IPv6Loopback()}, s.metrics.shared(udp, false)); out != nil {
 			t.Errorf("answered %x", out)
 		}
 	}
@@ -427,7 +427,7 @@ func TestSeriesAreBounded(t *testing.T) {
 	for qtype := range 1 << 16 {
 		q := ask("edge.example. A")
 		q.Question[0].Qtype = uint16(qtype)
-		s.handle(nil, pack(t, q), netip.IPv6Loopback(), s.metrics.shared(udp, false))
+		s.handle(pack(t, q), &client{address: netip.IPv6Loopback()}, s.metrics.shared(udp, false))
 	}
 	if after := testutil.CollectAndCount(s); after != before {
 		t.Errorf("%d series became %d", before, after)

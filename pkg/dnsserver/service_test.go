@@ -101,7 +101,7 @@ func everything(t *testing.T, s *snapshot) (all []string) {
 	}
 	slices.Sort(questions)
 	for _, question := range questions {
-		out, _ := s.reply(nil, pack(t, ask(question)), tcp, testClient)
+		out, _ := reply(s, nil, pack(t, ask(question)), tcp, testClient)
 		for line := range strings.Lines(show(unpack(t, out))) {
 			if !strings.Contains(line, " SOA ") { // its serial is of another day
 				all = append(all, question+": "+line)
@@ -252,7 +252,7 @@ func TestUpdateWhileAnswering(t *testing.T) {
 				case <-stop:
 					return
 				default:
-					s.answer(r.room[:], query, &r.question, testClient, s.metrics.shared(udp, false))
+					s.answer(r.room[:], query, &r.question, testClient, s.metrics.shared(udp, false), moment{})
 				}
 			}
 		})

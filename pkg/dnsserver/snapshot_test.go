@@ -77,7 +77,7 @@ func withPort(s steering.Service) steering.Service {
 func TestRootZone(t *testing.T) {
 	s := testSnapshot(t, Content{Synced: true, Zones: []Zone{{Name: ".", TTL: time.Second, NS: []NS{{Name: "ns.", Addresses: addrs("::1")}}}}})
 	for question, want := range map[string]int{"health. AAAA": dns.RcodeSuccess, "x.y. AAAA": dns.RcodeNameError, ". SOA": dns.RcodeSuccess} {
-		if _, x := s.reply(nil, pack(t, ask(question)), udp, testClient); x.rcode != want {
+		if _, x := reply(s, nil, pack(t, ask(question)), udp, testClient); x.rcode != want {
 			t.Errorf("%s: %s, want %s", question, dns.RcodeToString[x.rcode], dns.RcodeToString[want])
 		}
 	}
@@ -182,7 +182,7 @@ func TestAnswersShareRecords(t *testing.T) {
 			t.Parallel()
 			for _, question := range []string{"edge.example. NS", "edge.example. SOA", "no.edge.example. A", "health.edge.example. A"} {
 				for _, opt := range []func(*dns.Msg){edns(1232), edns(512, &dns.EDNS0_NSID{Code: dns.EDNS0NSID}), func(*dns.Msg) {}} {
-					if out, _ := s.reply(nil, pack(t, ask(question, opt)), udp, testClient); len(out) < headerSize {
+					if out, _ := reply(s, nil, pack(t, ask(question, opt)), udp, testClient); len(out) < headerSize {
 						t.Errorf("%s: %x", question, out)
 					}
 				}

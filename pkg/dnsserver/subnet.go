@@ -3,6 +3,7 @@ package dnsserver
 import (
 	"encoding/binary"
 	"net/netip"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -15,13 +16,15 @@ const (
 	clientBits4 = 24
 )
 
-// A client is who asked.
+// A client is who asked, and what its query says beside the question.
 type client struct {
-	address netip.Addr
-	subnet  *subnet // nil: the query has no client subnet option
-	used    bool    // the answer hangs on prefix
-	view    int     // that it has
-	peek    bool    // it only wants to know: nobody's turn is taken
+	address  netip.Addr
+	proto    proto
+	patience time.Duration // of TCP: how long the connection may be idle
+	options
+	used bool // the answer hangs on prefix
+	view int  // that it has
+	peek bool // it only wants to know: nobody's turn is taken
 }
 
 // pick takes a turn, or looks whose it is.
@@ -34,15 +37,16 @@ func (c *client) pick(p *steering.Picker, dst []netip.Addr, from netip.Prefix) [
 
 // subnet is a client subnet option (RFC 7871): for whom a resolver asks.
 type subnet struct {
-	family uint16
-	source uint8
-	addr   netip.Addr // not valid in family 0
+	present bool
+	source  uint8
+	family  uint16
+	addr    netip.Addr // not valid in family 0
 }
 
 // prefix is what answers by Hash go by: the resolver's client where the resolver tells it, else the resolver.
 func (c *client) prefix() netip.Prefix {
 	c.used = true
-	if c.subnet != nil && c.subnet.source > 0 {
+	if c.subnet.present && c.subnet.source > 0 {
 		p, _ := c.subnet.addr.Prefix(int(c.subnet.scope()))
 		return p
 	}
@@ -66,98 +70,65 @@ func clientBits(a netip.Addr) int {
 	return clientBits6
 }
 
-// option is the answer to the client subnet option. SCOPE 0: the answer is for everybody (RFC 7871 section 7.2.1).
-func (c *client) option() *dns.EDNS0_SUBNET {
-	o := &dns.EDNS0_SUBNET{Code: dns.EDNS0SUBNET, Family: c.subnet.family, SourceNetmask: c.subnet.source, Address: c.subnet.addr.AsSlice()}
-	if c.used {
-		o.SourceScope = c.subnet.scope()
+// answeredScope is the SCOPE of the answer. 0: it is for everybody (RFC 7871 section 7.2.1).
+func (c *client) answeredScope() uint8 {
+	if !c.used {
+		return 0
 	}
-	return o
+	return c.subnet.scope()
 }
 
-// subnetOf reads the client subnet option of a query that the library took; nil: it has none. The library is lenient with
-// it, RFC 7871 section 7.1.1 is not: ok is false when it is malformed, or there twice.
-func subnetOf(query []byte, opt *dns.OPT) (s *subnet, ok bool) {
-	n := 0
-	if opt != nil {
-		for _, o := range opt.Option {
-			if o.Option() == dns.EDNS0SUBNET {
-				n++
-			}
-		}
-	}
-	switch n {
-	case 0:
-		return nil, true
-	case 1:
-		return readSubnet(optionData(query, dns.EDNS0SUBNET))
-	default:
-		return nil, false
-	}
-}
+// octets is how many the option's address has: as many as its prefix needs.
+func (s *subnet) octets() int { return (int(s.source) + 7) / 8 }
 
-// readSubnet reads the option's data (RFC 7871 section 6): the address has exactly as many octets as it needs, and none of
-// its bits after the prefix is set.
-func readSubnet(b []byte) (*subnet, bool) {
-	if len(b) < 4 || b[3] != 0 {
-		return nil, false
-	}
-	s := &subnet{family: binary.BigEndian.Uint16(b), source: b[2]}
-	size := map[uint16]int{1: 4, 2: 16}[s.family]
-	if int(s.source) > 8*size || len(b)-4 != (int(s.source)+7)/8 {
-		return nil, false
-	}
+// option is the answer to the option.
+func (s *subnet) option(b []byte, scope uint8) []byte {
+	b = binary.BigEndian.AppendUint16(b, dns.EDNS0SUBNET)
+	b = binary.BigEndian.AppendUint16(b, uint16(4+s.octets()))
+	b = binary.BigEndian.AppendUint16(b, s.family)
+	b = append(b, s.source, scope)
 	if s.family == 0 {
-		return s, true
+		return b
 	}
-	full := make([]byte, size)
-	copy(full, b[4:])
-	s.addr, _ = netip.AddrFromSlice(full)
-	p, err := s.addr.Prefix(int(s.source))
-	return s, err == nil && p.Addr() == s.addr
+	a := s.addr.As16()
+	begin := 0
+	if s.family == 1 {
+		begin = 12
+	}
+	return append(b, a[begin:begin+s.octets()]...)
 }
 
-// optionData returns the data of the first option with that code, as it came; the query is well-formed.
-func optionData(query []byte, code uint16) []byte {
-	at, records := headerSize, 0
-	for i := range 4 {
-		records += int(binary.BigEndian.Uint16(query[4+2*i:]))
+// read reads the option's data (RFC 7871 section 6): the address has exactly as many octets as it needs, none of its bits
+// after the prefix is set, and there is one option at most.
+func (s *subnet) read(b []byte) fault {
+	if s.present || len(b) < 4 || b[3] != 0 {
+		return malformed
 	}
-	for i := range records {
-		_, next, err := dns.UnpackDomainName(query, at)
-		if err != nil {
-			return nil
-		}
-		if i == 0 { // the question
-			at = next + 4
-			continue
-		}
-		if len(query) < next+10 {
-			return nil
-		}
-		data := query[next+10:]
-		length := int(binary.BigEndian.Uint16(query[next+8:]))
-		if length > len(data) {
-			return nil
-		}
-		if binary.BigEndian.Uint16(query[next:]) == dns.TypeOPT {
-			return option(data[:length], code)
-		}
-		at = next + 10 + length
+	n := subnet{present: true, source: b[2], family: binary.BigEndian.Uint16(b)}
+	var full [16]byte
+	size := 0
+	switch n.family {
+	case 0:
+	case 1:
+		size = 4
+	case 2:
+		size = 16
+	default:
+		return unfamiliar
 	}
-	return nil
-}
-
-func option(options []byte, code uint16) []byte {
-	for len(options) >= 4 {
-		length := int(binary.BigEndian.Uint16(options[2:]))
-		if len(options) < 4+length {
-			return nil
-		}
-		if binary.BigEndian.Uint16(options) == code {
-			return options[4 : 4+length]
-		}
-		options = options[4+length:]
+	if int(n.source) > 8*size || len(b)-4 != n.octets() {
+		return malformed
 	}
-	return nil
+	copy(full[:], b[4:])
+	switch size {
+	case 4:
+		n.addr = netip.AddrFrom4([4]byte(full[:4]))
+	case 16:
+		n.addr = netip.AddrFrom16(full)
+	}
+	if p, err := n.addr.Prefix(int(n.source)); size > 0 && (err != nil || p.Addr() != n.addr) {
+		return malformed
+	}
+	*s = n
+	return faultless
 }

@@ -17,7 +17,8 @@ var knownTypes = [...]uint16{
 const (
 	otherType  = len(knownTypes)
 	badVers    = dns.RcodeRefused + 1 // the response codes up to REFUSED have their own numbers as index
-	otherRcode = badVers + 1
+	badCookie  = badVers + 1
+	otherRcode = badCookie + 1
 	other      = "other"
 )
 
@@ -35,7 +36,10 @@ type tally struct {
 	durations   [len(durationBounds) + 1]atomic.Uint64
 	nanoseconds atomic.Uint64
 	writeErrors atomic.Uint64
-	_           [64]byte // the next one begins on a cache line of its own
+	cookies     [known + 1]atomic.Uint64
+	limits      [acquitted + 1]atomic.Uint64
+	slips       atomic.Uint64 // queries over the limit, of which each so many-th is answered
+	_           [64]byte      // the next one begins on a cache line of its own
 }
 
 // count counts one message that was read.
@@ -48,6 +52,8 @@ func (t *tally) count(x exchange) {
 	switch {
 	case x.rcode == dns.RcodeBadVers:
 		t.responses[badVers].Add(1)
+	case x.rcode == dns.RcodeBadCookie:
+		t.responses[badCookie].Add(1)
 	case x.rcode < badVers:
 		t.responses[x.rcode].Add(1)
 	default:
@@ -105,6 +111,7 @@ type tallied struct {
 	tallies                                                 []*tally
 	sockets                                                 *Listeners // nil: none
 	requests, responses, drops, duration, writeErrors, shed *prometheus.Desc
+	cookies, limits                                         *prometheus.Desc
 }
 
 func newTallied(sockets *Listeners) tallied {
@@ -120,6 +127,8 @@ func newTallied(sockets *Listeners) tallied {
 		writeErrors: desc("write_errors_total", "Answers that the kernel or the client did not take."),
 		shed:        desc("shed_requests_total", "Queries over UDP that the kernel dropped, because more came than are answered: the newest first."),
 	}
+	t.cookies = desc("cookies_total", "Queries with a DNS cookie: of the client alone, with a server cookie that is not ours or too old, or with a good one.", "cookie")
+	t.limits = desc("rate_limited_total", "Queries over UDP beyond the rate limit, by what became of them; answer: by a dry run.", "action")
 	for _, p := range []proto{udp, tcp} {
 		for _, v4 := range []bool{true, false} {
 			t.tallies = append(t.tallies, &tally{proto: p, v4: v4}) // of TCP; of UDP there may be no socket
@@ -144,7 +153,7 @@ func (t *tallied) shared(p proto, v4 bool) *tally {
 }
 
 func (t *tallied) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{t.requests, t.responses, t.drops, t.duration, t.writeErrors, t.shed} {
+	for _, d := range []*prometheus.Desc{t.requests, t.responses, t.drops, t.duration, t.writeErrors, t.shed, t.cookies, t.limits} {
 		ch <- d
 	}
 }
@@ -154,6 +163,8 @@ func (t *tallied) Collect(ch chan<- prometheus.Metric) {
 	var responses [otherRcode + 1]uint64
 	var drops [broken + 1]uint64
 	var durations [len(durationBounds) + 1]uint64
+	var cookies [known + 1]uint64
+	var limits [acquitted + 1]uint64
 	var nanoseconds, writeErrors uint64
 	for _, one := range t.tallies {
 		key := transport{one.proto, one.v4}
@@ -164,6 +175,8 @@ func (t *tallied) Collect(ch chan<- prometheus.Metric) {
 		sum(responses[:], one.responses[:])
 		sum(drops[:], one.drops[:])
 		sum(durations[:], one.durations[:])
+		sum(cookies[:], one.cookies[:])
+		sum(limits[:], one.limits[:])
 		nanoseconds += one.nanoseconds.Load()
 		writeErrors += one.writeErrors.Load()
 	}
@@ -181,6 +194,12 @@ func (t *tallied) Collect(ch chan<- prometheus.Metric) {
 	}
 	for reason, label := range dropLabels {
 		counter(t.drops, drops[reason], label)
+	}
+	for who, label := range cookieLabels {
+		counter(t.cookies, cookies[who], label)
+	}
+	for action, label := range limitLabels {
+		counter(t.limits, limits[action], label)
 	}
 	counter(t.writeErrors, writeErrors)
 	counter(t.shed, t.sockets.shed())
@@ -216,6 +235,8 @@ func rcodeLabel(i int) string {
 	switch i {
 	case badVers:
 		return "BADVERS"
+	case badCookie:
+		return "BADCOOKIE"
 	case otherRcode:
 		return other
 	default:
@@ -224,4 +245,9 @@ func rcodeLabel(i int) string {
 }
 
 // dropLabels has a reason for each message that gets no answer.
-var dropLabels = map[dropReason]string{notAQuery: "response", tooShort: "short", noPort: "port_0", broken: "panic"}
+var dropLabels = map[dropReason]string{notAQuery: "response", tooShort: "short", noPort: "port_0", limited: "rate_limit", broken: "panic"}
+
+var (
+	cookieLabels = map[identity]string{newcomer: "client", foreign: "bad", known: "good"}
+	limitLabels  = map[sentence]string{ignored: "drop", truncated: "truncate", challenged: "badcookie", acquitted: "answer"}
+)

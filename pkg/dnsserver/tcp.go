@@ -2,6 +2,7 @@ package dnsserver
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"io"
@@ -13,12 +14,28 @@ import (
 
 // Limits of TCP (RFC 7766 section 6.2.3 leaves them to the server, and lets it be short when it is busy).
 const (
-	maxConns     = 1024             // at the same time, over all addresses
-	idleTimeout  = 10 * time.Second // between the queries of a connection
-	busyTimeout  = time.Second      // the same when half of maxConns are taken
-	queryTimeout = 2 * time.Second  // for the rest of a query that has begun
-	replyTimeout = 2 * time.Second  // for the client to take a reply
+	busyTimeout  = time.Second     // between the queries of a connection, when half of all are taken
+	queryTimeout = 2 * time.Second // for the rest of a query that has begun
+	replyTimeout = 2 * time.Second // for the client to take a reply
 )
+
+// TCP bounds what connections may take; zero values stand for the defaults.
+type TCP struct {
+	Connections int           // at the same time, over all addresses
+	PerClient   int           // of one IPv4 address or IPv6 /64
+	Idle        time.Duration // between the queries of a connection
+}
+
+// DefaultTCP lets 16 greedy clients leave none out.
+var DefaultTCP = TCP{Connections: 1024, PerClient: 64, Idle: 10 * time.Second}
+
+func (t TCP) orDefaults() TCP {
+	return TCP{
+		Connections: cmp.Or(t.Connections, DefaultTCP.Connections),
+		PerClient:   cmp.Or(t.PerClient, DefaultTCP.PerClient),
+		Idle:        cmp.Or(t.Idle, DefaultTCP.Idle),
+	}
+}
 
 // serveTCP accepts connections while there are slots; the rest wait in the kernel's queue.
 func (s *Server) serveTCP(ctx context.Context, l *net.TCPListener) error {
@@ -85,9 +102,9 @@ func (s *Server) serveConn(ctx context.Context, c *net.TCPConn, client netip.Add
 // patience is how long a connection may be idle now.
 func (s *Server) patience() time.Duration {
 	if len(s.slots) > cap(s.slots)/2 {
-		return busyTimeout
+		return min(busyTimeout, s.tcp.Idle)
 	}
-	return idleTimeout
+	return s.tcp.Idle
 }
 
 func readQuery(ctx context.Context, c net.Conn, in io.Reader, idle time.Duration) ([]byte, error) {
@@ -112,9 +129,9 @@ func readFull(ctx context.Context, c net.Conn, in io.Reader, b []byte, timeout t
 	return err
 }
 
-func (s *Server) answerTCP(c net.Conn, query []byte, client netip.Addr) error {
-	t := s.metrics.shared(tcp, client.Unmap().Is4())
-	reply := s.handle(nil, query, client, t)
+func (s *Server) answerTCP(c net.Conn, query []byte, from netip.Addr) error {
+	t := s.metrics.shared(tcp, from.Unmap().Is4())
+	reply := s.handle(query, &client{address: from, proto: tcp, patience: s.patience()}, t)
 	if reply == nil {
 		return io.ErrUnexpectedEOF // who does not send queries has no use for the connection
 	}

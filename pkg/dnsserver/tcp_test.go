@@ -139,7 +139,8 @@ func TestConnectionsAreBounded(t *testing.T) {
 }
 
 func TestPatience(t *testing.T) {
-	s := &Server{slots: make(chan struct{}, 4)}
+	s := &Server{slots: make(chan struct{}, 4), tcp: DefaultTCP}
+	idleTimeout := DefaultTCP.Idle
 	for i, want := range []time.Duration{idleTimeout, idleTimeout, idleTimeout, busyTimeout, busyTimeout} {
 		if got := s.patience(); got != want {
 			t.Errorf("%d of 4 taken: %v, want %v", i, got, want)
@@ -151,6 +152,7 @@ func TestPatience(t *testing.T) {
 }
 
 func TestSlowClients(t *testing.T) {
+	idleTimeout := DefaultTCP.Idle
 	for name, tt := range map[string]struct {
 		sends []byte
 		want  time.Duration

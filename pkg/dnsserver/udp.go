@@ -35,9 +35,10 @@ func (s *Server) serveUDP(ctx context.Context, sock *udpSocket) error {
 		}
 		failed = 0
 		start := time.Now()
+		at := s.moment(start)
 		s.current.Load().warm(b, n)
 		for i := range n {
-			s.serveDatagram(sock, b, i)
+			s.serveDatagram(sock, b, i, at)
 		}
 		sock.tally.took(n, time.Since(start))
 		sock.tally.writeErrors.Add(uint64(b.send(sock.fd)))
@@ -45,7 +46,7 @@ func (s *Server) serveUDP(ctx context.Context, sock *udpSocket) error {
 }
 
 // serveDatagram answers the i-th query of a batch.
-func (s *Server) serveDatagram(sock *udpSocket, b *batch, i int) {
+func (s *Server) serveDatagram(sock *udpSocket, b *batch, i int, at moment) {
 	client := b.client(i)
 	if client.Port() == 0 {
 		// Nobody can receive there: only a forger sends from it.
@@ -58,18 +59,26 @@ func (s *Server) serveDatagram(sock *udpSocket, b *batch, i int) {
 		query = query[:headerSize]
 		binary.BigEndian.PutUint16(query[4:], 0)
 	}
-	if reply := s.answer(b.replies[i][:], query, &b.question, client.Addr(), sock.tally); reply != nil {
+	if reply := s.answer(b.replies[i][:], query, &b.question, client.Addr(), sock.tally, at); reply != nil {
 		b.reply(i, reply)
 	}
 }
 
 // answer takes the hot path where that understands the query, else the full one.
-func (s *Server) answer(buf, query []byte, q *question, client netip.Addr, t *tally) (out []byte) {
+func (s *Server) answer(buf, query []byte, q *question, client netip.Addr, t *tally, at moment) (out []byte) {
 	defer s.survive(query, t, &out)
 	now := s.current.Load()
-	out, x := now.hot(buf, query, q, client)
-	if out == nil {
-		out, x = now.reply(buf, query, t.proto, client)
+	q.address, q.proto, q.used = client, t.proto, false
+	usual := q.read(query)
+	if !usual {
+		q.scan(query)
+	}
+	out, x, stop := s.guard.Load().stop(buf, query, q, t, at)
+	if !stop && usual {
+		out, x = now.hot(buf, query, q)
+	}
+	if !stop && out == nil {
+		out, x = now.reply(buf, query, &q.client)
 	}
 	t.count(x)
 	return out

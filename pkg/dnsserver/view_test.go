@@ -43,7 +43,7 @@ func accessContent() Content {
 
 func showFor(t testing.TB, s *snapshot, client netip.Addr, query *dns.Msg) string {
 	t.Helper()
-	out, _ := s.reply(nil, pack(t, query), tcp, client)
+	out, _ := reply(s, nil, pack(t, query), tcp, client)
 	m := new(dns.Msg)
 	if err := m.Unpack(out); err != nil {
 		t.Fatal(err)
@@ -156,7 +156,7 @@ func TestNothingLeaks(t *testing.T) {
 		for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV, dns.TypeTXT, dns.TypePTR, dns.TypeANY, dns.TypeHTTPS, dns.TypeNS} {
 			q := ask(name+" A", edns(1232, subnetOption("2001:db8:a::", 56)))
 			q.Question[0].Qtype = qtype
-			out, _ := s.reply(nil, pack(t, q), tcp, testClient)
+			out, _ := reply(s, nil, pack(t, q), tcp, testClient)
 			replies++
 			for a := range hidden {
 				if bytes.Contains(out[headerSize:], a.AsSlice()) || bytes.Contains(out[headerSize+len(name):], []byte(podLabel(a))) {
@@ -190,14 +190,11 @@ func TestHotPathOfViews(t *testing.T) {
 	hots := 0
 	for _, client := range []netip.Addr{insider, testClient, stranger, banned} {
 		for _, tt := range questions {
-			var q question
-			query := pack(t, tt.query)
-			hot, x := frozen(t, accessContent()).hot(make([]byte, 0, udpPayload), query, &q, client)
+			hot, full, x, y := pathsFor(t, accessContent(), pack(t, tt.query), client)
 			if hot == nil {
 				continue
 			}
 			hots++
-			full, y := frozen(t, accessContent()).reply(make([]byte, 512), query, udp, client)
 			if diff := cmp.Diff(unpacked(t, full), unpacked(t, hot), cmpopts.EquateEmpty()); diff != "" || x.rcode != y.rcode {
 				t.Errorf("%s for %s (-full +hot):\n%s", tt.name, client, diff)
 			}
@@ -212,11 +209,11 @@ func TestHotPathOfViewsAllocatesNothing(t *testing.T) {
 	s := testSnapshot(t, accessContent())
 	var q question
 	out := make([]byte, 0, udpPayload)
-	for _, client := range []netip.Addr{insider, testClient, stranger} {
+	for _, q.address = range []netip.Addr{insider, testClient, stranger} {
 		for _, name := range []string{"api.edge.example. AAAA", "no.edge.example. AAAA", "hash.edge.example. AAAA"} {
 			query := pack(t, ask(name, edns(1232)))
-			if n := testing.AllocsPerRun(100, func() { s.hot(out, query, &q, client) }); n != 0 {
-				t.Errorf("%s for %s: %v allocations", name, client, n)
+			if n := testing.AllocsPerRun(100, func() { q.read(query); s.hot(out, query, &q) }); n != 0 {
+				t.Errorf("%s for %s: %v allocations", name, q.address, n)
 			}
 		}
 	}
@@ -309,7 +306,7 @@ func TestWhyIsTheNextAnswer(t *testing.T) {
 				return r.Picked
 			}
 			first, second := why(), why()
-			out, _ := s.current.Load().reply(nil, pack(t, ask(name+" AAAA", edns(1232, subnetOption("2001:db8:7::", 56)))), udp, testClient)
+			out, _ := reply(s.current.Load(), nil, pack(t, ask(name+" AAAA", edns(1232, subnetOption("2001:db8:7::", 56)))), udp, testClient)
 			m := new(dns.Msg)
 			if err := m.Unpack(out); err != nil {
 				t.Fatal(err)

@@ -102,7 +102,7 @@ func (s *Server) Why(q Question) (Reason, error) {
 	if qtype == 0 {
 		return Reason{}, fmt.Errorf("type %q: is no type, such as AAAA", q.Type)
 	}
-	c := &client{address: q.Client, subnet: newSubnet(q.Subnet), peek: true}
+	c := &client{address: q.Client, options: options{subnet: newSubnet(q.Subnet)}, peek: true}
 	m := now.ask(name, qtype, c)
 	return now.reason(m, name, qtype, c), nil
 }
@@ -114,12 +114,12 @@ func (s *snapshot) ask(name string, qtype uint16, c *client) *dns.Msg {
 	return s.message(q, q.IsEdns0(), dns.MaxMsgSize, c)
 }
 
-func newSubnet(p netip.Prefix) *subnet {
+func newSubnet(p netip.Prefix) subnet {
 	if !p.IsValid() {
-		return nil
+		return subnet{}
 	}
 	p = p.Masked()
-	s := &subnet{family: 2, source: uint8(p.Bits()), addr: p.Addr()}
+	s := subnet{present: true, family: 2, source: uint8(p.Bits()), addr: p.Addr()}
 	if p.Addr().Is4() {
 		s.family = 1
 	}
