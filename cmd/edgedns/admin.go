@@ -119,6 +119,7 @@ func (a admin) drain(service string, endpoint netip.Addr, on bool) (dnsapi.Drain
 		}
 		if err == nil {
 			a.update()
+			a.redrain(one.Service)
 		}
 	}); e != nil {
 		return dnsapi.Drained{}, e

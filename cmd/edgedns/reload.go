@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -96,6 +97,10 @@ func (p *daemon) load(ctx context.Context, w *watch) *watch {
 	p.server.Protect(cfg.Protection)
 	p.source = p.source.reloaded(cfg)
 	p.reload.Loaded = p.reload.Tried
+	if p.cluster != nil {
+		p.cluster.Accept(acceptable(cfg))
+		p.joined = p.cluster.Update().Synced // before the sources are joined: a name of the file may be one that the cluster had
+	}
 	p.replace()
 	p.log.Info("reloaded", "config", p.path, "services", len(cfg.Services))
 	return p.watch(ctx)
@@ -112,6 +117,8 @@ func needsRestart(old, cfg config.DNS) error {
 		return fmt.Errorf("admin: changed: needs a restart")
 	case cfg.TCP != old.TCP:
 		return fmt.Errorf("tcp: changed: needs a restart")
+	case !reflect.DeepEqual(cfg.Kubernetes, old.Kubernetes):
+		return fmt.Errorf("kubernetes: changed: needs a restart")
 	case cfg.Metrics != old.Metrics:
 		return fmt.Errorf("metrics.listen: changed: needs a restart")
 	default:

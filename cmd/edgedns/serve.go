@@ -18,6 +18,7 @@ import (
 	"github.com/anyedge/anyedge/pkg/dnsapi"
 	"github.com/anyedge/anyedge/pkg/dnsserver"
 	"github.com/anyedge/anyedge/pkg/health"
+	"github.com/anyedge/anyedge/pkg/kube"
 )
 
 // daemon is everything that runs, opened and not started.
@@ -30,7 +31,9 @@ type daemon struct {
 	monitor   current
 	loads     *loads
 	source    *source
-	path      string // of the configuration
+	cluster   *kube.Source // nil: none
+	joined    bool         // everything in the cluster is known
+	path      string       // of the configuration
 	hangups   <-chan os.Signal
 	reloads   reloads
 	socket    net.Listener // of the admin API; nil: none
@@ -55,6 +58,9 @@ func serve(ctx context.Context, path string, cfg config.DNS, log *slog.Logger, h
 	g.Go(func() error { return p.loads.scraper.Run(ctx) })
 	g.Go(func() error { p.tellManager(ctx); return nil })
 	g.Go(func() error { return p.serveAdmin(ctx) })
+	if p.cluster != nil {
+		g.Go(func() error { return p.cluster.Run(ctx) })
+	}
 	if p.metrics != nil {
 		g.Go(func() error { return debughttp.Serve(ctx, p.metrics, p.registry, log) })
 	}
@@ -94,10 +100,16 @@ func open(cfg config.DNS, log *slog.Logger) (_ *daemon, err error) {
 	}); err != nil {
 		return nil, err
 	}
+	if p.cluster, err = newCluster(cfg, log); err != nil {
+		return nil, err
+	}
+	if p.cluster != nil {
+		p.registry.MustRegister(p.cluster)
+	}
 	p.monitor.Store(health.NewMonitor(log, checks(cfg.Services)...))
 	p.registry.MustRegister(p.server, &p.monitor, p.loads.scraper, &p.loads.weights, p.reloads.success, p.reloads.last,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return p, p.server.Set(p.source.content(p.monitor.Load().Status()))
+	return p, p.server.Set(p.content())
 }
 
 // close closes what is open; what ran has closed its own already.
@@ -131,6 +143,8 @@ func (p *daemon) follow(ctx context.Context) error {
 			p.update()
 		case <-due.C:
 			p.update()
+		case <-p.clusterChanged():
+			p.updateCluster()
 		case <-p.hangups:
 			w = p.load(ctx, w)
 		case f := <-p.asked:
@@ -155,7 +169,7 @@ func (p *daemon) update() {
 
 // replace gives the server all content anew.
 func (p *daemon) replace() {
-	if err := p.server.Set(p.source.content(p.monitor.Load().Status())); err != nil {
+	if err := p.server.Set(p.content()); err != nil {
 		p.log.Error("new content is refused, the old one stays", "err", err)
 	}
 }

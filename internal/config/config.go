@@ -50,13 +50,14 @@ type Service struct {
 
 // DNS is edgedns' file.
 type DNS struct {
-	Site     string
-	Listen   []netip.AddrPort
-	Zones    []dnsserver.Zone
-	Services []DNSService
-	Access   *dnsserver.Access // nil: everybody sees everything
-	Admin    Admin
-	Metrics  netip.AddrPort // zero: none
+	Site       string
+	Listen     []netip.AddrPort
+	Zones      []dnsserver.Zone
+	Services   []DNSService
+	Kubernetes *Kubernetes       // nil: none
+	Access     *dnsserver.Access // nil: everybody sees everything
+	Admin      Admin
+	Metrics    netip.AddrPort // zero: none
 
 	dnsserver.Protection
 	TCP dnsserver.TCP

@@ -27,15 +27,20 @@ func ParseDNS(name string, r io.Reader) (DNS, error) {
 }
 
 func dnsConfig(root item) DNS {
-	o := root.object([]string{"site", "node", "listen", "zones", "services", "acl", "views", "explain", "admin", "metrics", "cookies", "rate_limit", "tcp"}, []string{"kubernetes", "source", "query_log"})
+	o := root.object([]string{"site", "node", "listen", "zones", "services", "kubernetes", "acl", "views", "explain", "admin", "metrics", "cookies", "rate_limit", "tcp"}, []string{"source", "query_log"})
 	zones := newZones(o.need("zones", "what is answered for: [{name: ..., ns: [...]}]"))
+	services := o.get("services")
+	if !o.has("kubernetes") {
+		services = o.need("services", "the names: [{name: ..., endpoints: [...]}]")
+	}
 	d := DNS{
-		Site:     o.need("site", "the name of this site, such as mec-1").label("a name"),
-		Listen:   listen(o.need("listen", `where to listen, such as ["[::1]:53"]`)),
-		Zones:    zones.all,
-		Services: steered(o.need("services", "the names: [{name: ..., endpoints: [...]}]"), zones, o.get("node").nameLabel()),
-		Admin:    admin(o.get("admin")),
-		Metrics:  metricsListen(o.get("metrics")),
+		Site:       o.need("site", "the name of this site, such as mec-1").label("a name"),
+		Listen:     listen(o.need("listen", `where to listen, such as ["[::1]:53"]`)),
+		Zones:      zones.all,
+		Services:   steered(services, zones, o.get("node").nameLabel()),
+		Kubernetes: kubernetes(o.get("kubernetes"), zones),
+		Admin:      admin(o.get("admin")),
+		Metrics:    metricsListen(o.get("metrics")),
 
 		Protection: protection(o),
 		TCP:        tcpLimits(o.get("tcp")),

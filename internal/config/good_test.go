@@ -262,10 +262,25 @@ func TestParseDNSSample(t *testing.T) {
 		Metrics:    netip.MustParseAddrPort("[::1]:9411"),
 		Protection: dnsserver.Protection{RateLimit: dnsserver.DefaultRateLimit},
 		TCP:        dnsserver.DefaultTCP,
+		Kubernetes: &Kubernetes{
+			Kubeconfig: "/etc/anyedge/kubeconfig", Namespaces: []string{"shop", "media"}, Class: "anyedge", Domain: "edge.example.",
+			Node: "edge-1", Pods: true, Status: true, Resync: 10 * time.Minute,
+		},
 	}
 	want.RateLimit.Exempt = []netip.Prefix{netip.MustParsePrefix("2001:db8:53::/48")}
 	if d := diff(want, got); d != "" {
 		t.Errorf("(-want +got)\n%s", d)
+	}
+}
+
+// With a cluster there need not be services in the file.
+func TestParseDNSKubernetes(t *testing.T) {
+	t.Parallel()
+	begin, end := strings.Index(dnsFile, "services:"), strings.Index(dnsFile, "metrics:")
+	got := mustParse(t, ParseDNS, dnsFile, dnsFile[begin:end], "kubernetes: {}\n")
+	want := &Kubernetes{Class: "anyedge", Pods: true, Status: true, Resync: 10 * time.Minute}
+	if d := diff(want, got.Kubernetes); d != "" || got.Services != nil {
+		t.Errorf("services %v (-want +got)\n%s", got.Services, d)
 	}
 }
 

@@ -1,0 +1,142 @@
+package kube
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/anyedge/anyedge/pkg/steering"
+)
+
+// join makes the endpoints of a port of a Service from its slices. pods may lack any pod. Sorted by address, so that the
+// order of events leaves no trace; an address that several slices have, as it moves from one to another, is in the best
+// state that one of them tells. here is the node that this runs on; empty: not known.
+func join(p port, from map[key]*slice, pods map[key]*pod, here string) []steering.Endpoint {
+	found := make(map[netip.AddrPort]candidate)
+	for _, s := range from {
+		number, serves := s.port(p)
+		if !serves {
+			continue
+		}
+		for i := range s.endpoints {
+			c := candidate{&s.endpoints[i], pods[key{s.namespace, s.endpoints[i].pod}]}
+			at := netip.AddrPortFrom(c.address, number)
+			if best, twice := found[at]; !twice || c.rank() > best.rank() {
+				found[at] = c
+			}
+		}
+	}
+	var all []steering.Endpoint
+	capacity := capacities(found)
+	for _, at := range sorted(found, netip.AddrPort.Compare) {
+		if c := found[at]; c.rank() > 0 {
+			e := c.steered(at, here)
+			e.Capacity = capacity(c.pod)
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+// port is the port's number at the endpoints of the slice, where the name of a target port has become a number. A Service
+// without ports has them all.
+func (s *slice) port(p port) (number uint16, ok bool) {
+	if p.number == 0 {
+		return 0, true
+	}
+	i := slices.IndexFunc(s.ports, func(sp slicePort) bool {
+		return sp.name == p.name && (sp.protocol == p.protocol || sp.protocol == "")
+	})
+	if i < 0 {
+		return 0, false
+	}
+	return s.ports[i].number, true
+}
+
+// candidate is an endpoint with its pod, which may be nil.
+type candidate struct {
+	*endpoint
+	pod *pod
+}
+
+// rank orders the states: ready, draining, starting, and gone, which is 0.
+func (c candidate) rank() int {
+	switch {
+	case c.ready && !c.terminating:
+		return 3
+	case c.terminating && c.serving:
+		return 2
+	case !c.terminating:
+		return 1
+	default:
+		return 0
+	}
+}
+
+// steered is the endpoint at its address and port, without its capacity. One that drains still serves.
+func (c candidate) steered(at netip.AddrPort, here string) steering.Endpoint {
+	e := steering.Endpoint{
+		Address: at.Addr(), Port: at.Port(), State: steering.Up, Draining: c.rank() == 2,
+		Instance: c.instance(), Node: asLabel(c.node.Value()), Zone: asLabel(c.zone.Value()),
+		Near: here != "" && c.node.Value() == here,
+	}
+	if c.rank() == 1 {
+		e.State = steering.Down
+	}
+	return e
+}
+
+// instance is the pod's number in its StatefulSet, which its host name ends with, too.
+func (c candidate) instance() string {
+	if c.pod != nil && c.pod.index != "" {
+		return c.pod.index
+	}
+	return ordinal(c.hostname)
+}
+
+// asLabel returns what names something as a label of a name, empty where it cannot be one.
+func asLabel(s string) string {
+	if s = strings.ToLower(s); isLabel(s) {
+		return s
+	}
+	return ""
+}
+
+// capacities returns how capacities are told: as annotated; else by limits, or by requests, of processor time, where all
+// pods have them, because those of some would say nothing beside the others.
+func capacities(found map[netip.AddrPort]candidate) func(*pod) float64 {
+	limited, requested := true, true
+	for _, c := range found {
+		limited = limited && c.pod != nil && c.pod.limit > 0
+		requested = requested && c.pod != nil && c.pod.request > 0
+	}
+	return func(p *pod) float64 {
+		if p != nil {
+			if c, told := p.capacity(); told {
+				return c
+			}
+		}
+		switch {
+		case limited && p != nil:
+			return float64(p.limit)
+		case requested && p != nil:
+			return float64(p.request)
+		default:
+			return 1
+		}
+	}
+}
+
+// protocolOf is that of SRV records; empty: they have no name for it.
+func protocolOf(p corev1.Protocol) string {
+	switch p {
+	case corev1.ProtocolTCP, "":
+		return "tcp"
+	case corev1.ProtocolUDP:
+		return "udp"
+	default:
+		return ""
+	}
+}
