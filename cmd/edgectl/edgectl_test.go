@@ -26,12 +26,17 @@ type fakeAgent struct {
 	server *siteapi.Server
 	mu     sync.Mutex
 	state  string
+	end    string // that follows state once that was told; empty: nothing does
+	tells  int    // so often: in the answer to an order, and to who waits
 	stuck  bool
 }
 
 func (f *fakeAgent) Status() siteapi.Status {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.tells--; f.tells == 0 && f.end != "" {
+		go f.set(f.end)
+	}
 	p := netip.MustParsePrefix("2001:db8:53::53/128")
 	s := siteapi.Service{
 		Name: "dns", State: f.state, Since: time.Now().Add(-90 * time.Second), Reason: "because",
@@ -54,10 +59,13 @@ func (f *fakeAgent) obey(services []string, between, end string) error {
 	if len(services) > 0 && services[0] != "dns" {
 		return fmt.Errorf("%w: %q", siteapi.ErrNoService, services[0])
 	}
-	f.set(between)
-	if !f.stuck {
-		time.AfterFunc(100*time.Millisecond, func() { f.set(end) })
+	f.mu.Lock()
+	f.state, f.end, f.tells = between, end, 2
+	if f.stuck {
+		f.end = ""
 	}
+	f.mu.Unlock()
+	f.server.Notify()
 	return nil
 }
 
@@ -145,7 +153,7 @@ func TestErrors(t *testing.T) {
 	for want, args := range map[string][]string{
 		"edgectl: no edgeagent at /nosuch/socket: is it running":          {"status", "--socket", "/nosuch/socket"},
 		`no such service: "web"`:                                          {"drain", "web", "--socket", socket},
-		"dns is still draining after 50ms (because); the order stands":    {"drain", "--wait", "--timeout", "50ms", "--socket", socket},
+		"dns is still draining after 3s (because); the order stands":      {"drain", "--wait", "--timeout", "3s", "--socket", socket},
 		"--output xml: must be":                                           {"status", "-o", "xml"},
 		"leave it out":                                                    {"drain", ""},
 		"unknown command \"up\"":                                          {"up"},

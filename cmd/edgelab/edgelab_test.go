@@ -172,7 +172,7 @@ func TestUpExecDown(t *testing.T) {
 			t.Errorf("%s answers %s from %s, want a pod of mec-1 from mec-1", server, answer, site)
 		}
 	}
-	view := startView(t, name)
+	view := startView(t, file)
 	view.shows("served by mec-1", "app up, dns up", "2001:db8:1:1::1 established, BFD up")
 	mustEdgelab(t, "exec", name, "r1", "--", "ip", "link", "set", "eth1", "down")
 	waitSite(t, name, "mec-2")
@@ -220,9 +220,9 @@ type liveView struct {
 	seen bytes.Buffer
 }
 
-func startView(t *testing.T, name string) *liveView {
+func startView(t *testing.T, file string) *liveView {
 	t.Helper()
-	v := &liveView{t: t, cmd: exec.Command(filepath.Join(bin, "edgelab"), "view", name)}
+	v := &liveView{t: t, cmd: exec.Command(filepath.Join(bin, "edgelab"), "view", file)}
 	v.cmd.Stdout, v.cmd.Stderr = v, v
 	if err := v.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -7,10 +7,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -83,7 +83,9 @@ type probeEvent struct {
 func (s Sandbox) probe(ctx context.Context, p parts, events chan<- probeEvent) error {
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", "exec", s.Name, p.client, "--",
 		"edgeprobe", "run", "--target", p.vip.String(), "--interval", "10ms", "--duration", "0", "--events", "-")
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	// The prober is a child of nsenter, which ends by itself when it is interrupted: both have to be told.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
 	cmd.WaitDelay = patience
 	out, err := cmd.StdoutPipe()
 	if err != nil {
