@@ -67,7 +67,7 @@ func steered(list item, zones zones, node string) []DNSService {
 	var all []DNSService
 	names, meanings := make(places[string]), make(places[string])
 	for _, it := range list.list("service") {
-		o := it.object(append([]string{"name", "policy", "answers", "endpoints", "port_name", "protocol", "load"}, steerKeys...), []string{"kubernetes", "ttl"})
+		o := it.object(append([]string{"name", "policy", "answers", "endpoints", "port_name", "protocol", "alpn", "load"}, steerKeys...), []string{"kubernetes", "ttl"})
 		s := DNSService{Service: steering.Service{
 			Name:    o.need("name", "the name, such as api.edge.example.").domain("a name, such as api.edge.example."),
 			Policy:  policy(o.get("policy")),
@@ -76,10 +76,11 @@ func steered(list item, zones zones, node string) []DNSService {
 		names.once(o.get("name"), s.Name)
 		zones.place(o.get("name"), s.Name)
 		s.PortName, s.Protocol = portName(o)
+		s.ALPN = alpn(o.get("alpn"))
 		steer(o, &s.Service)
 		meanings.once(o.get("semantic"), meaning(s.Semantic, zones.closest(s.Name)))
 		var pods []object
-		s.Endpoints, s.Checks, pods = endpoints(o.need("endpoints", "the pods: [{address: ..., port: ...}]"), s.PortName != "", node)
+		s.Endpoints, s.Checks, pods = endpoints(o.need("endpoints", "the pods: [{address: ..., port: ...}]"), teller(o), node)
 		s.Load = load(o, s, pods)
 		all = append(all, s)
 	}
@@ -109,9 +110,9 @@ func isPortName(s string) bool {
 		!strings.Contains(s, "--") && strings.ContainsFunc(s, unicode.IsLetter)
 }
 
-// endpoints reads the pods of a service, and returns where they are, too; needPorts: its SRV records tell their ports; node is
-// where the server is.
-func endpoints(list item, needPorts bool, node string) (all []steering.Endpoint, checks []EndpointCheck, pods []object) {
+// endpoints reads the pods of a service, and returns where they are, too; teller names the key because of which clients are told
+// their ports, empty: none; node is where the server is.
+func endpoints(list item, teller string, node string) (all []steering.Endpoint, checks []EndpointCheck, pods []object) {
 	seen := make(places[netip.Addr])
 	for i, it := range list.list("endpoint") {
 		o := it.object(append([]string{"address", "port", "capacity", "check", "load"}, placeKeys...), []string{"weight"})
@@ -122,8 +123,8 @@ func endpoints(list item, needPorts bool, node string) (all []steering.Endpoint,
 			Capacity: o.get("capacity").number(1, minCapacity, maxCapacity),
 		}
 		e.Capacity = staticLoad(o, e.Capacity)
-		if needPorts {
-			o.need("port", "the port that SRV records tell, since the service has a port_name")
+		if teller != "" {
+			o.need("port", "the port that clients are told, since the service has "+teller)
 		}
 		seen.once(o.get("address"), e.Address)
 		place(o, node, &e)

@@ -158,7 +158,7 @@ func TestParseDNSBad(t *testing.T) {
 		{"port_name without a letter", "answers: 2", `port_name: "80"`,
 			`9:16: services[0].port_name: must be a port's name of at most 15 small letters, digits and inner hyphens with a letter among them, such as http, not "80"`},
 		{"port_name without ports", "port: 8080, check: {type: tcp}}\n", "check: {type: icmp}}\n    port_name: http\n",
-			"11:9: services[0].endpoints[0].port: missing: write the port that SRV records tell, since the service has a port_name"},
+			"11:9: services[0].endpoints[0].port: missing: write the port that clients are told, since the service has a port_name"},
 		{"protocol without port_name", "answers: 2", "protocol: tcp",
 			"9:15: services[0].protocol: is of a port that has no name: add port_name, or remove it"},
 		{"protocol unknown", "answers: 2", "port_name: http\n    protocol: sctp",

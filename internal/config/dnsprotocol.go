@@ -103,3 +103,30 @@ func tcpLimits(it item) dnsserver.TCP {
 	t.Idle = o.get("idle_timeout").duration(t.Idle, 100*time.Millisecond, time.Hour)
 	return t
 }
+
+// alpn reads the protocols that HTTPS and SVCB records tell (RFC 9460 section 7.1).
+func alpn(list item) []string {
+	var all []string
+	seen := make(places[string])
+	for _, it := range list.list("protocol") {
+		id := it.str("a protocol of TLS, such as h2")
+		if id != "" && (len(id) > 32 || !only(id, "-./_")) {
+			it.bad("must be a protocol of TLS of at most 32 letters, digits, dots, slashes, hyphens and underscores, such as h2, not %q", id)
+		}
+		seen.once(it, id)
+		all = append(all, id)
+	}
+	return all
+}
+
+// teller names the key of a service because of which its records tell a port.
+func teller(service object) string {
+	switch {
+	case service.has("port_name"):
+		return "a port_name"
+	case service.has("alpn"):
+		return "alpn"
+	default:
+		return ""
+	}
+}

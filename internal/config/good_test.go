@@ -229,7 +229,7 @@ func TestParseDNSSample(t *testing.T) {
 		}},
 		Services: []DNSService{{
 			Service: steering.Service{
-				Name: "api.edge.example.", Policy: steering.Capacity, Answers: 2, PortName: "http", Protocol: "tcp",
+				Name: "api.edge.example.", Policy: steering.Capacity, Answers: 2, PortName: "https", Protocol: "tcp", ALPN: []string{"h2", "http/1.1"},
 				Endpoints: []steering.Endpoint{
 					{Address: first, Port: 8080, Capacity: 100, Holds: 1400 * time.Millisecond, Instance: "0", Node: "host-a", Near: true, Zone: "rack-1"},
 					{Address: second, Port: 8080, Capacity: 50, Holds: 1400 * time.Millisecond, Instance: "1", Node: "host-b", Zone: "rack-2"},

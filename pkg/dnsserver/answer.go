@@ -76,6 +76,8 @@ func (s *snapshot) records(m *dns.Msg, n *node, q dns.Question, c *client) *dns.
 		m.Answer = s.explanation(n, q, c)
 	case n.kind == srv && q.Qtype == dns.TypeSRV:
 		return n.serviceRecords(m, q, c)
+	case n.binds(q.Qtype):
+		return n.bindings(m, q, c)
 	case n.kind == pointer && q.Qtype == dns.TypePTR:
 		m.Answer = []dns.RR{&dns.PTR{Hdr: header(q.Name, dns.TypePTR, n.zone.ttl), Ptr: n.target}}
 	}

@@ -36,6 +36,8 @@ func (s *snapshot) hot(out, query []byte, q *question) ([]byte, exchange) {
 		return n.hotAddresses(out, query, q, steering.IPv6)
 	case q.qtype == dns.TypeA:
 		return n.hotAddresses(out, query, q, steering.IPv4)
+	case n.binds(q.qtype):
+		return n.hotBindings(out, query, q)
 	case n.kind == steered && (q.qtype == dns.TypeHTTPS || q.qtype == dns.TypeSVCB):
 		return n.zone.hotNothing(out, query, q, dns.RcodeSuccess)
 	default:
@@ -43,8 +45,8 @@ func (s *snapshot) hot(out, query []byte, q *question) ([]byte, exchange) {
 	}
 }
 
-// hotMissing answers NXDOMAIN, but not for what may be the name of a pod, its pointer, an instance or a place: those are not in the
-// table.
+// hotMissing answers NXDOMAIN, but not for what may be the name of a pod, its pointer, an instance, a place or a
+// port: those are not in the table.
 func (s *snapshot) hotMissing(out, query []byte, q *question, c *class) ([]byte, exchange) {
 	rest := q.name[:q.size]
 	for depth := 1; len(rest) > 1; depth++ {
@@ -55,7 +57,7 @@ func (s *snapshot) hotMissing(out, query []byte, q *question, c *class) ([]byte,
 		case n == nil:
 		case !c.mayAsk(n.zone, nil):
 			return n.zone.hotRefused(out, query, q)
-		case n.kind == steered && (depth == 1 || depth == 2 && isPlaceWord(label)), n.kind == instances, n.zone.reverse:
+		case n.kind == steered && (depth == 1 || depth == 2 && isPlaceWord(label)), n.kind == instances, n.kind == scheme, n.zone.reverse:
 			return nil, exchange{}
 		default:
 			return n.zone.hotNothing(out, query, q, dns.RcodeNameError)
@@ -101,16 +103,31 @@ func (n *node) hotAddresses(out, query []byte, q *question, f steering.Family) (
 		return nil, exchange{}
 	}
 	out = q.begin(out, query, dns.RcodeSuccess, len(addrs), 0)
+	out = q.addresses(out, q.qtype, ttl, addrs)
+	return q.finish(out, n.zone.nsid, nil), exchange{qtype: q.qtype, rcode: dns.RcodeSuccess}
+}
+
+// addresses appends a record for each of addrs under the name that is asked for.
+func (q *question) addresses(out []byte, rrtype uint16, ttl uint32, addrs []netip.Addr) []byte {
+	rdata := 16
+	if rrtype == dns.TypeA {
+		rdata = 4
+	}
 	for _, a := range addrs {
-		out = binary.BigEndian.AppendUint16(out, pointer16|headerSize)
-		out = binary.BigEndian.AppendUint16(out, q.qtype)
-		out = binary.BigEndian.AppendUint16(out, dns.ClassINET)
-		out = binary.BigEndian.AppendUint32(out, ttl)
-		out = binary.BigEndian.AppendUint16(out, uint16(rdata))
+		out = q.record(out, rrtype, ttl, rdata)
 		b := a.As16()
 		out = append(out, b[16-rdata:]...)
 	}
-	return q.finish(out, n.zone.nsid, nil), exchange{qtype: q.qtype, rcode: dns.RcodeSuccess}
+	return out
+}
+
+// record appends the beginning of a record under the name that is asked for.
+func (q *question) record(out []byte, rrtype uint16, ttl uint32, rdata int) []byte {
+	out = binary.BigEndian.AppendUint16(out, pointer16|headerSize)
+	out = binary.BigEndian.AppendUint16(out, rrtype)
+	out = binary.BigEndian.AppendUint16(out, dns.ClassINET)
+	out = binary.BigEndian.AppendUint32(out, ttl)
+	return binary.BigEndian.AppendUint16(out, uint16(rdata))
 }
 
 func ofFamily(dst, addrs []netip.Addr, f steering.Family) []netip.Addr {

@@ -57,10 +57,10 @@ func FuzzPaths(f *testing.F) {
 	for _, m := range badMessages() {
 		f.Add([]byte(m.message))
 	}
-	for _, q := range hotQueries() {
+	for _, q := range append(hotQueries(), hotBindQueries()...) {
 		f.Add(pack(f, q.query))
 	}
-	contents := []Content{testContent(true), testContent(false), podContent(), accessContent(), namedContent()}
+	contents := []Content{testContent(true), testContent(false), podContent(), accessContent(), namedContent(), bindContent()}
 	f.Fuzz(func(t *testing.T, query []byte) {
 		for _, c := range contents {
 			hot, full := paths(t, c, query)
@@ -137,9 +137,13 @@ func hotQueries() []hotQuery {
 }
 
 func TestHotPath(t *testing.T) {
-	for _, tt := range hotQueries() {
+	testHot(t, testContent(true), hotQueries())
+}
+
+func testHot(t *testing.T, c Content, queries []hotQuery) {
+	for _, tt := range queries {
 		t.Run(tt.name, func(t *testing.T) {
-			hot, full := paths(t, testContent(true), pack(t, tt.query))
+			hot, full := paths(t, c, pack(t, tt.query))
 			if (hot != nil) != tt.hot {
 				t.Fatalf("hot path answered: %v, want %v", hot != nil, tt.hot)
 			}
@@ -154,11 +158,11 @@ func TestHotPath(t *testing.T) {
 }
 
 func TestHotPathAllocatesNothing(t *testing.T) {
-	s := testSnapshot(t, testContent(true))
+	s := testSnapshot(t, bindContent())
 	q := question{client: client{address: netip.IPv6Loopback()}}
 	g, count := &guard{jar: newJar(testCookies, [16]byte{}), limiter: newLimiter(RateLimit{Rate: 1e6, Burst: 1e6}), teller: new(Server)}, new(tally)
 	out := make([]byte, 0, udpPayload)
-	for _, tt := range hotQueries() {
+	for _, tt := range append(hotQueries(), hotBindQueries()...) {
 		if !tt.hot {
 			continue
 		}

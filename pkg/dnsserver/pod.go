@@ -45,6 +45,9 @@ func (s *snapshot) find(name string, view int) *node {
 	}
 	label, rest := firstLabel(name)
 	above := s.nodes[rest]
+	if above != nil && above.kind == scheme {
+		return above.ofPort(label, view)
+	}
 	if above == nil || above.kind != steered {
 		return s.findFar(name, view)
 	}
@@ -113,7 +116,7 @@ func (s *snapshot) checkPods() error {
 // checkPodNames refuses a service with a port if a target of its SRV records would have no name.
 func checkPodNames(sv steering.Service) error {
 	const longest = len(podPrefix + "ffff-ffff-ffff-ffff-ffff-ffff-255-255-255-255")
-	if sv.PortName == "" || longest+1+len(sv.Name) <= maxName {
+	if sv.PortName == "" && len(sv.ALPN) == 0 || longest+1+len(sv.Name) <= maxName {
 		return nil
 	}
 	for _, e := range sv.Endpoints {
@@ -260,6 +263,9 @@ func (s *snapshot) addNames(c *cell, sv steering.Service) error {
 		if err := s.addNode(name, &node{zone: c.zone, kind: srv, cell: c}); err != nil {
 			return err
 		}
+	}
+	if err := s.addSchemes(c, sv); err != nil {
+		return err
 	}
 	s.pointers.move(c, nil, sv.Endpoints)
 	return nil

@@ -19,11 +19,12 @@ type service struct {
 	steering.Service
 	pickers [2]*steering.Picker // by steering.Family
 	targets []target            // of SRV records
-	turn    atomic.Uint64       // index of the first target of the next answer, modulo their number
-	states  [3]int              // endpoints by steering.State
-	access  *access             // that views were made by; nil: there are none
-	views   []*service          // as each view has it, nil where it does not; no list: all have the service itself
-	places  sync.Map            // *cell by place: those that were asked for
+	binding binding
+	turn    atomic.Uint64 // index of the first target of the next answer, modulo their number
+	states  [3]int        // endpoints by steering.State
+	access  *access       // that views were made by; nil: there are none
+	views   []*service    // as each view has it, nil where it does not; no list: all have the service itself
+	places  sync.Map      // *cell by place: those that were asked for
 }
 
 // newService compiles sv as each view of a has it, or returns old when it was compiled of the same; old may be nil. Turns go on where
@@ -33,7 +34,7 @@ func newService(sv steering.Service, old *service, a *access, start func() uint6
 		return old
 	}
 	sv = sv.Clone()
-	c := &service{Service: sv, targets: newTargets(sv), access: a}
+	c := &service{Service: sv, targets: newTargets(sv), binding: newBinding(sv), access: a}
 	for f := range c.pickers {
 		c.pickers[f] = old.picker(sv, steering.Family(f), start)
 	}
@@ -87,7 +88,7 @@ func (s *service) picker(sv steering.Service, f steering.Family, start func() ui
 
 // sameNames tells that the names that the two bring along are the same, but for those of their pods.
 func sameNames(a, b steering.Service) bool {
-	return a.Name == b.Name && a.PortName == b.PortName && a.Protocol == b.Protocol && a.Semantic == b.Semantic
+	return a.Name == b.Name && a.PortName == b.PortName && a.Protocol == b.Protocol && a.Semantic == b.Semantic && isHTTP(a) == isHTTP(b)
 }
 
 // A cell is the place of a service among the names of a snapshot. It stays, and what is known of the service is replaced

@@ -73,10 +73,11 @@ type authority struct {
 type node struct {
 	zone      *zone
 	kind      kind
-	cell      *cell            // of kinds steered, srv and explained
+	cell      *cell            // of kinds steered, srv, explained, scheme and schemePort
 	addresses []netip.Addr     // of kinds nameServer and pod
 	target    string           // of kind pointer
 	semantic  map[string]*cell // of kind instances: by the labels above the instance's, nil when they are not a service's whole name
+	rrtype    uint16           // of kinds scheme and schemePort: of service bindings
 }
 
 type kind int
@@ -90,8 +91,10 @@ const (
 	srv
 	pod
 	pointer
-	explained // the name that tells of a service
-	instances // the name below which those of instances are
+	explained  // the name that tells of a service
+	instances  // the name below which those of instances are
+	scheme     // a scheme label of service bindings
+	schemePort // a port label below it
 )
 
 // firm tells that what is known of the name does not hang on the sources of services.

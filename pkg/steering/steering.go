@@ -121,7 +121,9 @@ type Service struct {
 	Endpoints []Endpoint
 	PortName  string // of the port of the endpoints, such as "http"; empty: none
 	Protocol  string // of PortName: "tcp" or "udp"
-	Panic     Panic
+	// ALPN is all that the endpoints speak over TLS, such as "h2" (RFC 7301); empty: nothing is told of it.
+	ALPN  []string
+	Panic Panic
 	// SlowStart is how long an endpoint that became up takes to its full weight; zero: no time.
 	SlowStart time.Duration
 	// Spill is the share of the answers by Closest and ClosestCapacity that pass the nearest endpoints over for the next
@@ -142,7 +144,7 @@ func (s Semantic) Complete() bool {
 
 // Clone returns a service that shares nothing with s.
 func (s Service) Clone() Service {
-	s.Endpoints, s.Panic.Fallback = slices.Clone(s.Endpoints), slices.Clone(s.Panic.Fallback)
+	s.Endpoints, s.Panic.Fallback, s.ALPN = slices.Clone(s.Endpoints), slices.Clone(s.Panic.Fallback), slices.Clone(s.ALPN)
 	return s
 }
 
@@ -150,7 +152,7 @@ func (s Service) Clone() Service {
 func (s Service) Equal(other Service) bool {
 	return s.Name == other.Name && s.Policy == other.Policy && s.Answers == other.Answers &&
 		s.PortName == other.PortName && s.Protocol == other.Protocol && s.SlowStart == other.SlowStart && s.Spill == other.Spill && s.Semantic == other.Semantic &&
-		s.Panic.equal(other.Panic) && slices.Equal(s.Endpoints, other.Endpoints)
+		s.Panic.equal(other.Panic) && slices.Equal(s.ALPN, other.ALPN) && slices.Equal(s.Endpoints, other.Endpoints)
 }
 
 // Family is an address family.
