@@ -17,7 +17,7 @@ import (
 	"github.com/anyedge/anyedge/internal/nettest"
 )
 
-func framed(t *testing.T, questions ...string) (b []byte) {
+func framed(t testing.TB, questions ...string) (b []byte) {
 	t.Helper()
 	for i, question := range questions {
 		q := pack(t, ask(question, func(q *dns.Msg) { q.Id = uint16(i) }))
