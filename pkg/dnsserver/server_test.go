@@ -3,7 +3,6 @@ package dnsserver
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"log/slog"
 	"net"
@@ -17,7 +16,6 @@ import (
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/anyedge/anyedge/internal/nettest"
@@ -82,29 +80,6 @@ func query(t *testing.T, network, server, question string) *dns.Msg {
 	return m
 }
 
-// addAddress gives lo an address until the end of the test. The kernel adds the local route of an IPv6 address a moment
-// later: a client that connects before that is stuck with no route for ever.
-func addAddress(t *testing.T, prefix string) {
-	t.Helper()
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := netlink.ParseAddr(prefix)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a.Flags |= unix.IFA_F_NODAD
-	if err := netlink.AddrAdd(lo, a); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = netlink.AddrDel(lo, a) })
-	waitFor(t, func() bool {
-		routes, err := netlink.RouteGet(a.IP)
-		return err == nil && len(routes) == 1 && routes[0].Type == unix.RTN_LOCAL
-	})
-}
-
 func TestServe(t *testing.T) {
 	nettest.Need(t)
 	s := startServer(t, "[::1]:53", "127.0.0.1:53")
@@ -150,8 +125,8 @@ func dropped(s *Server, reason dropReason) (n uint64) {
 func TestAddressMayComeLater(t *testing.T) {
 	nettest.Need(t)
 	startServer(t, "[2001:db8:53::53]:53", "192.0.2.53:53")
-	addAddress(t, "2001:db8:53::53/128")
-	addAddress(t, "192.0.2.53/32")
+	nettest.AddAddress(t, "2001:db8:53::53/128")
+	nettest.AddAddress(t, "192.0.2.53/32")
 	for _, network := range []string{"udp", "tcp"} {
 		query(t, network, "[2001:db8:53::53]:53", "health.edge.example. AAAA")
 		query(t, network, "192.0.2.53:53", "health.edge.example. AAAA")
@@ -161,10 +136,10 @@ func TestAddressMayComeLater(t *testing.T) {
 // A wildcard socket answers from the address that was asked, not from the one that routing likes.
 func TestReplySourceOfWildcard(t *testing.T) {
 	nettest.Need(t)
-	addAddress(t, "2001:db8:53::53/128")
-	addAddress(t, "2001:db8:53::54/128")
-	addAddress(t, "192.0.2.53/32")
-	addAddress(t, "192.0.2.54/32")
+	nettest.AddAddress(t, "2001:db8:53::53/128")
+	nettest.AddAddress(t, "2001:db8:53::54/128")
+	nettest.AddAddress(t, "192.0.2.53/32")
+	nettest.AddAddress(t, "192.0.2.54/32")
 	startServer(t, "[::]:53", "0.0.0.0:53")
 	for _, server := range []string{"[2001:db8:53::53]:53", "[2001:db8:53::54]:53", "[::1]:53", "192.0.2.53:53", "192.0.2.54:53", "127.0.0.1:53", "127.0.0.9:53"} {
 		query(t, "udp", server, "a.b.edge.example. AAAA")
@@ -353,23 +328,11 @@ func TestPanicIsTold(t *testing.T) {
 	}
 }
 
-// A source port of 0 cannot be answered. Only a raw socket can send from it.
+// A source port of 0 cannot be answered.
 func TestPortZeroIsDropped(t *testing.T) {
 	nettest.Need(t)
 	s := startServer(t, "127.0.0.1:53")
-	raw, err := net.ListenPacket("ip4:udp", "127.0.0.1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer raw.Close()
-	payload := pack(t, ask("edge.example. SOA"))
-	datagram := binary.BigEndian.AppendUint16(nil, 0)
-	datagram = binary.BigEndian.AppendUint16(datagram, 53)
-	datagram = binary.BigEndian.AppendUint16(datagram, uint16(8+len(payload)))
-	datagram = append(append(datagram, 0, 0), payload...)
-	if _, err := raw.WriteTo(datagram, &net.IPAddr{IP: net.IPv4(127, 0, 0, 1)}); err != nil {
-		t.Fatal(err)
-	}
+	forge(t, "127.0.0.1", 0, "127.0.0.1", pack(t, ask("edge.example. SOA")))
 	waitFor(t, func() bool { return dropped(s, noPort) == 1 })
 }
 

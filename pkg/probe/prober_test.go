@@ -120,7 +120,7 @@ func TestProberOutlivesMissingRoutes(t *testing.T) {
 				cancel()
 			case e.Sent > 0 && !added:
 				added = true
-				addAddress(t, family.address+family.bits)
+				nettest.AddAddress(t, family.address+family.bits)
 			}
 		}})
 		if report.BySite["mec-1"] == 0 || report.Errors == 0 || report.LastError != "network is unreachable" || report.Lost == 0 {

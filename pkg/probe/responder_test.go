@@ -9,13 +9,11 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/anyedge/anyedge/internal/nettest"
@@ -52,33 +50,6 @@ func addrs(list ...string) (ports []netip.AddrPort) {
 		ports = append(ports, netip.MustParseAddrPort(a))
 	}
 	return ports
-}
-
-// addAddress gives lo an address for the rest of the test, and returns once it is reachable: the kernel adds the local
-// route of an IPv6 address later, from a worker.
-func addAddress(t testing.TB, address string) {
-	t.Helper()
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := netlink.ParseAddr(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if a.IP.To4() == nil {
-		a.Flags = unix.IFA_F_NODAD
-	}
-	if err := netlink.AddrAdd(lo, a); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = netlink.AddrDel(lo, a) })
-	for {
-		if to, err := netlink.RouteGet(a.IP); err == nil && to[0].Type == unix.RTN_LOCAL {
-			return
-		}
-		runtime.Gosched()
-	}
 }
 
 // exchange sends a request and returns the reply.
@@ -160,8 +131,8 @@ func TestResponderAnswersRequestsOnly(t *testing.T) {
 
 func TestResponderRepliesFromTheAddressAsked(t *testing.T) {
 	nettest.Need(t)
-	addAddress(t, "192.0.2.1/32")
-	addAddress(t, "2001:db8::1/128")
+	nettest.AddAddress(t, "192.0.2.1/32")
+	nettest.AddAddress(t, "2001:db8::1/128")
 	r, _ := start(t, ResponderConfig{Site: "mec-1", Listen: addrs("[::]:0", "0.0.0.0:0")})
 	for i, tt := range []struct{ source, target string }{{"::1", "2001:db8::1"}, {"127.0.0.1", "192.0.2.1"}} {
 		conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.ParseIP(tt.source)})
