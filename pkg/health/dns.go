@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 // udpSize is the largest UDP answer that is asked for: what passes any IPv6 path unfragmented (DNS flag day 2020).
 const udpSize = 1232
 
-// Check sends one query over UDP and waits for its answer; NOERROR with at least one record passes. The error tells the
+// Check sends one query over UDP and waits for its answer; NOERROR with at least one record of the name passes. The error tells the
 // rcode, the server's extended errors (RFC 8914) or that no answer came. The socket is connected, so a port that nobody
 // holds is told by the target's ICMP at once, not by the timeout.
 func (c DNS) Check(ctx context.Context) error {
@@ -36,7 +37,7 @@ func (c DNS) Check(ctx context.Context) error {
 	if err != nil {
 		return explain(ctx, started, err)
 	}
-	return judge(answer)
+	return judge(answer, query.Question[0])
 }
 
 // query returns a new question with a random id. EDNS is there for the extended errors that the answer may bring.
@@ -84,7 +85,7 @@ func sameQuestion(got []dns.Question, want dns.Question) bool {
 	return got[0].Qtype == want.Qtype && got[0].Qclass == want.Qclass && strings.EqualFold(got[0].Name, want.Name)
 }
 
-func judge(m *dns.Msg) error {
+func judge(m *dns.Msg, q dns.Question) error {
 	switch {
 	case m.Rcode != dns.RcodeSuccess:
 		return fmt.Errorf("answered %s%s", rcode(m.Rcode), extendedErrors(m))
@@ -92,9 +93,19 @@ func judge(m *dns.Msg) error {
 		return errors.New("answered truncated, without a record")
 	case len(m.Answer) == 0:
 		return fmt.Errorf("answered NOERROR without a record%s", extendedErrors(m))
+	case !slices.ContainsFunc(m.Answer, func(rr dns.RR) bool { return about(rr, q) }):
+		return errors.New("answered NOERROR with records of something else")
 	default:
 		return nil
 	}
+}
+
+// about tells that a record says something about the question: one of its type, or that the name is another's alias.
+// Servers answer ANY with what they like (RFC 8482).
+func about(rr dns.RR, q dns.Question) bool {
+	h := rr.Header()
+	return h.Class == q.Qclass && strings.EqualFold(h.Name, q.Name) &&
+		(h.Rrtype == q.Qtype || h.Rrtype == dns.TypeCNAME || q.Qtype == dns.TypeANY)
 }
 
 func rcode(code int) string {

@@ -217,6 +217,6 @@ func FuzzMatch(f *testing.F) {
 		if err != nil || m.Id != q.Id || !m.Response {
 			t.Errorf("%v matches, error %v", m, err)
 		}
-		_ = judge(m)
+		_ = judge(m, q.Question[0])
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -85,6 +86,7 @@ func (r *Resolver) Ask(ctx context.Context, q Question) (Response, error) {
 	if err != nil {
 		return Response{}, err
 	}
+	query.RecursionDesired = true // as every stub: recursive servers refuse what is asked without
 	m, err := r.sockets[r.next.Add(1)%resolverSockets].ask(ctx, query)
 	if err == nil && m.Truncated {
 		m, err = r.askTCP(ctx, query)
@@ -125,11 +127,22 @@ func response(m *dns.Msg) Response {
 		r.Rcode = fmt.Sprintf("RCODE%d", m.Rcode)
 	}
 	ttl := uint32(1<<31 - 1) // the longest there is (RFC 2181, section 8)
+	q, owner := m.Question[0], m.Question[0].Name
 	for _, rr := range m.Answer {
-		ttl = min(ttl, lifetime(rr.Header().Ttl)) // CNAMEs on the way count, too
-		if rr.Header().Rrtype == m.Question[0].Qtype {
-			r.add(rr)
+		h := rr.Header()
+		if h.Class != q.Qclass || !strings.EqualFold(h.Name, owner) {
+			continue // says nothing about what was asked
 		}
+		alias, is := rr.(*dns.CNAME)
+		switch {
+		case h.Rrtype == q.Qtype:
+			r.add(rr)
+		case is:
+			owner = alias.Target
+		default:
+			continue
+		}
+		ttl = min(ttl, lifetime(h.Ttl)) // CNAMEs on the way count, too
 	}
 	if len(r.Values) == 0 {
 		ttl = min(ttl, negativeTTL(m))
