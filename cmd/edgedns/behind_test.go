@@ -233,8 +233,8 @@ func (a arrangement) run(t *testing.T, length time.Duration, pods []*queuePod) (
 			report, err := h.Run(ctx)
 			mu.Lock()
 			defer mu.Unlock()
-			if l.failed += report.Failed; err != nil || report.OK == 0 {
-				t.Errorf("%v %v", err, report.Errors)
+			if l.failed += report.Failed; err != nil {
+				t.Error(err)
 			}
 		})
 	}

@@ -16,7 +16,7 @@ func TestSizes(t *testing.T) {
 	}
 	label := strings.Repeat("a", 60)
 	for i := range 30 {
-		fmt.Fprintf(&servers, "      - {name: ns%02d.%s.example.}\n", i, label)
+		fmt.Fprintf(&servers, "      - {name: %02d%s.example.}\n", i, label)
 	}
 	start(t, strings.Replace(strings.Replace(conformanceConfig,
 		"services:", "services:\n  - {name: "+label+".edge.example., answers: 16, endpoints: ["+many.String()+"]}", 1),
@@ -40,14 +40,14 @@ func TestSizes(t *testing.T) {
 		for _, d := range clients {
 			over := d.ask(t, "::1", "+notcp "+tt.args)
 			if cut := strings.HasPrefix(over.text, "NOERROR aa tc\n"); cut != tt.cut || over.size > tt.most || over.size == 0 {
-				t.Errorf("%s %s: %d octets, at most %d wanted, cut %v:\n%s", d.name, tt.args, over.size, tt.most, cut, over.text)
+				t.Errorf("%s %s: %d octets, at most %d wanted, cut %v", d.name, tt.args, over.size, tt.most, cut)
 			}
 			if edns := strings.Contains(over.text, ednsLine0); edns == strings.Contains(tt.args, "+noedns") {
 				t.Errorf("%s %s: OPT record %v", d.name, tt.args, edns)
 			}
 			whole := d.ask(t, "::1", "+tcp "+tt.args)
 			if !strings.HasPrefix(whole.text, "NOERROR aa\n") || tt.cut && whole.size <= over.size {
-				t.Errorf("%s +tcp %s: %d octets:\n%s", d.name, tt.args, whole.size, whole.text)
+				t.Errorf("%s +tcp %s: %d octets", d.name, tt.args, whole.size)
 			}
 		}
 	}

@@ -60,7 +60,8 @@ func StartDaemon(t testing.TB, ready, path string, args ...string) *Daemon {
 		_ = cmd.Process.Kill()
 		<-ended
 		if t.Failed() {
-			t.Logf("%s:\n%s", path, d)
+			lines := strings.Split(d.String(), "\n")
+			t.Logf("%s printed last:\n%s", path, strings.Join(lines[max(0, len(lines)-30):], "\n"))
 		}
 	})
 	select {
