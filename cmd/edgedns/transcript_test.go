@@ -105,6 +105,8 @@ func readTranscript(out string) (transcript, error) {
 			got.size, _ = strconv.Atoi(sizeLine.FindStringSubmatch(line)[1])
 		case section == "QUESTION" && strings.HasPrefix(line, ";"):
 			got.question = strings.Join(strings.Fields(strings.TrimLeft(line, "; ")), " ")
+		case strings.HasPrefix(line, ";; SERVER:"), strings.HasPrefix(line, ";; WHEN:"): // dig leaves no line empty after a header alone
+			section = ""
 		case (section == "OPT" || section == "EDNS") && optionLine.MatchString(line):
 			m := optionLine.FindStringSubmatch(line)
 			edns = append(edns, option(m[1], m[2]))
