@@ -73,6 +73,32 @@ func TestSemanticNames(t *testing.T) {
 	testMessages(t, namedContent(), cases)
 }
 
+// Policies in names are answered on the hot path; instances and places are found on the full one.
+func TestSemanticNamesOnTheHotPath(t *testing.T) {
+	s := testSnapshot(t, namedContent())
+	q := question{client: client{address: testClient}}
+	out := make([]byte, 0, udpPayload)
+	for name, hot := range map[string]bool{
+		"a1.a.s1.s.any.rr": true, "a1.a.s1.s.any.hc": true, "a1.a.s1.s.any.closest": true, "a1.a.s1.s.any.closesthc": true, "a1.a.s1.s.0.rr": true,
+		"a1.a.s1.s.0.none": false, "s.0.none": false, "x.none": false, "rack-1.pin.web": false, "pin.web": false, "rack-1.prefer.web": false, "x.y.pin.web": true,
+	} {
+		query := pack(t, ask(name+".edge.example. AAAA"))
+		answer := func() []byte {
+			if !q.read(query) {
+				return nil
+			}
+			b, _ := s.hot(out, query, &q)
+			return b
+		}
+		if got := answer() != nil; got != hot {
+			t.Errorf("%s is answered on the hot path: %v, want %v", name, got, hot)
+		}
+		if n := testing.AllocsPerRun(100, func() { answer() }); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}
+
 func TestPlaces(t *testing.T) {
 	const noData, nxDomain = "NOERROR aa\nauthority " + soa, "NXDOMAIN aa\nauthority " + soa
 	answer := func(name, ttl, address string) messageCase {
