@@ -408,7 +408,9 @@ func TestRising(t *testing.T) {
 		sleep(250 * time.Millisecond)
 		is("it is back, but nobody answers", Down, false)
 		s.set(nil)
-		sleep(time.Second + time.Second/16)
+		for waited := time.Duration(0); !m.Status()[0].Rising && waited < 2*time.Second; waited += 10 * time.Millisecond {
+			sleep(10 * time.Millisecond) // its slot comes within the second
+		}
 		is("it answers", Down, true)
 		s.set(refused)
 		sleep(210 * time.Millisecond)
