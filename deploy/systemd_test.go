@@ -2,9 +2,10 @@ package deploy_test
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/anyedge/anyedge/internal/nettest"
 )
 
 // maxExposure is what systemd-analyze security may say of a unit, times ten: 0 is best, 100 worst.
@@ -12,9 +13,7 @@ const maxExposure = "20"
 
 // systemd takes the units as they are installed, and finds them well locked in.
 func TestUnits(t *testing.T) {
-	if _, err := exec.LookPath("systemd-analyze"); err != nil {
-		t.Skip("no systemd-analyze here: the units are not verified")
-	}
+	nettest.Program(t, "systemd-analyze", "systemd")
 	units, err := filepath.Glob(filepath.Join(install(t), "lib/systemd/system/*.service"))
 	if err != nil || len(units) == 0 {
 		t.Fatalf("no units: %v", err)
@@ -35,9 +34,7 @@ func TestUsers(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(root, "etc"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := exec.LookPath("systemd-sysusers"); err != nil {
-		t.Skip("no systemd-sysusers here: the users are not made")
-	}
+	nettest.Program(t, "systemd-sysusers", "systemd")
 	run(t, "systemd-sysusers", "--root="+root, absolute(t, "systemd/sysusers.d/anyedge.conf"))
 	run(t, "systemd-tmpfiles", "--root="+root, "--create", absolute(t, "systemd/tmpfiles.d/anyedge.conf"))
 	for _, user := range []string{"^edgeagent:", "^edgedns:"} {

@@ -3,25 +3,13 @@ package main
 import (
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/anyedge/anyedge/internal/nettest"
 	"github.com/anyedge/anyedge/pkg/lab"
 )
-
-// needProgram skips the test without a program of Debian's; with CI=true it fails instead.
-func needProgram(t *testing.T, program, pkg string) {
-	t.Helper()
-	if _, err := exec.LookPath(program); err == nil {
-		return
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("needs %s of Debian's package %s: run tools/prepare", program, pkg)
-	}
-	t.Skipf("needs %s of Debian's package %s: run tools/prepare", program, pkg)
-}
 
 // routers of other makers, and what shows that they work.
 var routers = []struct {
@@ -40,7 +28,7 @@ func TestRouters(t *testing.T) {
 	for _, r := range routers {
 		t.Run(r.lab, func(t *testing.T) {
 			needRoot(t)
-			needProgram(t, r.program, r.pkg)
+			nettest.Program(t, r.program, r.pkg)
 			name, file := copyLab(t, r.lab, r.lab)
 			mustEdgelab(t, "up", file)
 			defer func() { mustEdgelab(t, "down", name) }()
@@ -49,7 +37,7 @@ func TestRouters(t *testing.T) {
 			}
 		})
 		t.Run(r.lab+"-without-root", func(t *testing.T) {
-			needProgram(t, r.program, r.pkg)
+			nettest.Program(t, r.program, r.pkg)
 			name, file := copyLab(t, r.lab, r.lab)
 			as := asNobody(t, file)
 			if out, err := as(append([]string{"exec", name, r.node, "--"}, r.ask...)...); err != nil || !strings.Contains(out, r.want) {
@@ -74,7 +62,7 @@ func TestRunBehindRouters(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.lab, func(t *testing.T) {
 			needRoot(t)
-			needProgram(t, tt.program, tt.pkg)
+			nettest.Program(t, tt.program, tt.pkg)
 			_, file := copyLab(t, tt.dir, tt.lab)
 			dir := t.TempDir()
 			mustEdgelab(t, "run", file, "service-kill", "--runs", "1", "--seed", "1", "--out", dir)
