@@ -128,6 +128,7 @@ func TestWireLoses(t *testing.T) {
 	p.carried(t, func() {
 		got := 0
 		buf := make([]byte, 8)
+		reach(t, from, to)
 		for i := range uint64(count) {
 			_, _ = from.WriteToUDPAddrPort(binary.BigEndian.AppendUint64(nil, i), netip.MustParseAddrPort(portB))
 			_ = to.SetReadDeadline(time.Now().Add(2 * time.Millisecond))
@@ -143,6 +144,28 @@ func TestWireLoses(t *testing.T) {
 			t.Errorf("%d of %d lost, want about %d", lost, count, count/10)
 		}
 	})
+}
+
+// reach sends until the neighbor is known, and reads what came of it. Before, packets wait in the kernel for an answer that may be lost
+// on the wire, too: of more than a few hundred it drops the rest.
+func reach(t *testing.T, from, to *net.UDPConn) {
+	t.Helper()
+	buf := make([]byte, 8)
+	come := func(within time.Duration) bool {
+		_ = to.SetReadDeadline(time.Now().Add(within))
+		_, err := to.Read(buf)
+		return err == nil
+	}
+	for range 400 {
+		_, _ = from.WriteToUDPAddrPort(buf, netip.MustParseAddrPort(portB))
+		if come(50 * time.Millisecond) {
+			for come(100 * time.Millisecond) {
+				continue
+			}
+			return
+		}
+	}
+	t.Fatal("nothing arrives")
 }
 
 // TCP needs the packet sockets' virtio-net headers: segments are large and their checksums partial.
