@@ -314,7 +314,7 @@ func aged(factor, periods float64) float64 {
 
 // ramp is the part of its weight that an endpoint has which is up for so long: it grows in steps, since each is a change.
 func ramp(up, slowStart time.Duration) float64 {
-	if up >= slowStart {
+	if up >= slowStart || slowStart <= 0 { // up may lie in the future: a clock was set back
 		return 1
 	}
 	part := math.Floor(rampStep*float64(max(up, 0))/float64(slowStart)) / rampStep
