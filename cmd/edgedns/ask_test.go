@@ -160,6 +160,39 @@ func sorted(text string) string {
 	return strings.Replace(text, second+first, first+second, 1)
 }
 
+// A log that was moved away goes on in a new file with a reload; one that cannot be opened is refused, and the old one stays.
+func TestQueryLog(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "queries.jsonl")
+	logged := testConfig + "query_log: {file: " + file + ", sample: 1}\n"
+	path := configFile(t, logged)
+	lines := startFile(t, path)
+	if got := ask(t, "no.edge.example.", dns.TypeTXT); got != "NXDOMAIN" && got != "SERVFAIL" {
+		t.Fatalf("answered %s", got)
+	}
+	holds := func(file string) {
+		t.Helper()
+		for range 1000 {
+			if text, err := os.ReadFile(file); err == nil && strings.Contains(string(text), `"client":"::1","proto":"udp","name":"no.edge.example.","type":"TXT"`) {
+				return
+			}
+			time.Sleep(10 * time.Millisecond) // it is written behind the answer
+		}
+		t.Errorf("no line in %s", file)
+	}
+	holds(file)
+	if err := os.Rename(file, file+".1"); err != nil {
+		t.Fatal(err)
+	}
+	reload(t, path, logged, lines, taken)
+	reload(t, path, strings.Replace(logged, file, filepath.Join(dir, "missing", "q"), 1), lines, refused)
+	ask(t, "no.edge.example.", dns.TypeTXT)
+	holds(file)
+	if page := scrape(t); !strings.Contains(page, `anyedge_dns_query_log_entries_total{result="dropped"} 0`) {
+		t.Error("the metrics do not tell")
+	}
+}
+
 // The socket's path comes from the file that the program runs with.
 func TestOperateByConfig(t *testing.T) {
 	path := configFile(t, adminConfig(t.TempDir()))

@@ -81,6 +81,9 @@ func (p *daemon) load(ctx context.Context, w *watch) *watch {
 	if err == nil {
 		err = needsRestart(p.source.cfg, cfg)
 	}
+	if err == nil {
+		err = p.queries.Set(cfg.Queries) // also when it stays: its file may have been moved away
+	}
 	p.reloads.done(err)
 	p.reload.Tried, p.reload.Error = time.Now(), ""
 	if err != nil {

@@ -250,8 +250,8 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	for _, line := range []string{
-		`anyedge_dns_requests_total{family="2",proto="udp",type="MX"} 1`,
-		`anyedge_dns_responses_total{rcode="REFUSED"} 1`,
+		`anyedge_dns_requests_total{family="2",proto="udp",server="[::1]:53",type="MX",view="",zone=""} 1`,
+		`anyedge_dns_responses_total{rcode="REFUSED",server="[::1]:53",view="",zone=""} 1`,
 		`anyedge_dns_synced 1`,
 		`anyedge_dns_services 1`,
 		`anyedge_dns_endpoints{state="up"} 2`,

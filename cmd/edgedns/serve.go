@@ -38,6 +38,7 @@ type daemon struct {
 	reloads   reloads
 	socket    net.Listener // of the admin API; nil: none
 	drains    *drains
+	queries   *dnsserver.QueryLog
 	asked     chan func() // by the admin API, for the loop
 	reload    dnsapi.Reload
 	registry  *prometheus.Registry
@@ -56,6 +57,7 @@ func serve(ctx context.Context, path string, cfg config.DNS, log *slog.Logger, h
 	g.Go(func() error { return p.server.Run(ctx) })
 	g.Go(func() error { return p.follow(ctx) })
 	g.Go(func() error { return p.loads.scraper.Run(ctx) })
+	g.Go(func() error { return p.queries.Run(ctx) })
 	g.Go(func() error { p.tellManager(ctx); return nil })
 	g.Go(func() error { return p.serveAdmin(ctx) })
 	if p.cluster != nil {
@@ -95,8 +97,12 @@ func open(cfg config.DNS, log *slog.Logger) (_ *daemon, err error) {
 			return nil, err
 		}
 	}
+	p.queries = dnsserver.NewQueryLog(log)
+	if err = p.queries.Set(cfg.Queries); err != nil {
+		return nil, err
+	}
 	if p.server, err = dnsserver.New(dnsserver.Config{
-		Site: cfg.Site, Listeners: p.listeners, TCP: cfg.TCP, Protection: cfg.Protection, Log: log,
+		Site: cfg.Site, Listeners: p.listeners, TCP: cfg.TCP, Protection: cfg.Protection, Log: log, Queries: p.queries,
 	}); err != nil {
 		return nil, err
 	}
@@ -107,7 +113,7 @@ func open(cfg config.DNS, log *slog.Logger) (_ *daemon, err error) {
 		p.registry.MustRegister(p.cluster)
 	}
 	p.monitor.Store(health.NewMonitor(log, checks(cfg.Services)...))
-	p.registry.MustRegister(p.server, &p.monitor, p.loads.scraper, &p.loads.weights, p.reloads.success, p.reloads.last,
+	p.registry.MustRegister(p.server, p.queries, &p.monitor, p.loads.scraper, &p.loads.weights, p.reloads.success, p.reloads.last,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return p, p.server.Set(p.content())
 }
@@ -122,6 +128,9 @@ func (p *daemon) close() {
 	}
 	if p.socket != nil {
 		_ = p.socket.Close()
+	}
+	if p.queries != nil {
+		_ = p.queries.Set(dnsserver.QueryPolicy{}) // opens nothing
 	}
 	_ = p.manager.Close()
 }

@@ -56,6 +56,7 @@ type DNS struct {
 	Services   []DNSService
 	Kubernetes *Kubernetes       // nil: none
 	Access     *dnsserver.Access // nil: everybody sees everything
+	Queries    dnsserver.QueryPolicy
 	Admin      Admin
 	Metrics    netip.AddrPort // zero: none
 

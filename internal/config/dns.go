@@ -27,7 +27,7 @@ func ParseDNS(name string, r io.Reader) (DNS, error) {
 }
 
 func dnsConfig(root item) DNS {
-	o := root.object([]string{"site", "node", "listen", "zones", "services", "kubernetes", "acl", "views", "explain", "admin", "metrics", "cookies", "rate_limit", "tcp"}, []string{"source", "query_log"})
+	o := root.object([]string{"site", "node", "listen", "zones", "services", "kubernetes", "acl", "views", "explain", "query_log", "admin", "metrics", "cookies", "rate_limit", "tcp"}, []string{"source"})
 	zones := newZones(o.need("zones", "what is answered for: [{name: ..., ns: [...]}]"))
 	services := o.get("services")
 	if !o.has("kubernetes") {
@@ -39,6 +39,7 @@ func dnsConfig(root item) DNS {
 		Zones:      zones.all,
 		Services:   steered(services, zones, o.get("node").nameLabel()),
 		Kubernetes: kubernetes(o.get("kubernetes"), zones),
+		Queries:    queryLog(o.get("query_log")),
 		Admin:      admin(o.get("admin")),
 		Metrics:    metricsListen(o.get("metrics")),
 

@@ -12,11 +12,31 @@ type Admin struct {
 	Drains string // path; empty: drains end with the program
 }
 
+// The query log's defaults keep a busy server's disk quiet.
+const (
+	querySample = 1000
+	queryErrors = 10
+)
+
 func admin(it item) Admin {
 	o := it.object([]string{"socket", "drains"}, nil)
 	return Admin{
 		Socket: o.need("socket", "the path of the socket, such as /run/anyedge/dns.sock").absolute(),
 		Drains: o.get("drains").absolute(),
+	}
+}
+
+func queryLog(it item) dnsserver.QueryPolicy {
+	o := it.object([]string{"file", "sample", "errors", "ipv6_bits", "ipv4_bits"}, nil)
+	if !it.present() {
+		return dnsserver.QueryPolicy{}
+	}
+	return dnsserver.QueryPolicy{
+		File:   o.get("file").absolute(),
+		Sample: int(o.get("sample").integer(querySample, 0, 1e9)),
+		Errors: int(o.get("errors").integer(queryErrors, 0, 1e6)),
+		Bits6:  int(o.get("ipv6_bits").integer(128, 0, 128)),
+		Bits4:  int(o.get("ipv4_bits").integer(32, 0, 32)),
 	}
 }
 

@@ -258,6 +258,7 @@ func TestParseDNSSample(t *testing.T) {
 			}},
 			Explain: prefixes("2001:db8:1::/48"),
 		},
+		Queries:    dnsserver.QueryPolicy{File: "/var/log/edgedns/queries.jsonl", Sample: 1000, Errors: 10, Bits6: 56, Bits4: 24},
 		Admin:      Admin{Socket: "/run/anyedge/dns.sock", Drains: "/var/lib/edgedns/drains.json"},
 		Metrics:    netip.MustParseAddrPort("[::1]:9411"),
 		Protection: dnsserver.Protection{RateLimit: dnsserver.DefaultRateLimit},

@@ -229,11 +229,16 @@ func (v *View) sees(s steering.Service) (steering.Service, bool) {
 		return s, true
 	}
 	if v.Endpoints != nil {
-		s.Endpoints = slices.DeleteFunc(slices.Clone(s.Endpoints), func(e steering.Endpoint) bool {
-			return !slices.ContainsFunc(v.Endpoints, func(p netip.Prefix) bool { return p.Contains(e.Address.Unmap()) })
-		})
+		s = s.Clone()
+		s.Endpoints = slices.DeleteFunc(s.Endpoints, func(e steering.Endpoint) bool { return !v.has(e.Address) })
+		s.Panic.Fallback = slices.DeleteFunc(s.Panic.Fallback, func(a netip.Addr) bool { return !v.has(a) })
 	}
 	return s, true
+}
+
+// has tells whether an endpoint is seen.
+func (v *View) has(a netip.Addr) bool {
+	return slices.ContainsFunc(v.Endpoints, func(p netip.Prefix) bool { return p.Contains(a.Unmap()) })
 }
 
 // narrow tells that a view hides something; a may be nil.
@@ -243,6 +248,12 @@ func (a *access) narrow(view int) bool {
 	}
 	v := a.source.Views[view]
 	return v.Services != nil || v.Endpoints != nil || len(v.Instead) > 0
+}
+
+// prohibit refuses because of who asks.
+func (c *client) prohibit(m *dns.Msg) *dns.EDNS0_EDE {
+	c.prohibited = true
+	return refuse(m, dns.ExtendedErrorCodeProhibited, mayNotAsk)
 }
 
 // prohibited is the option that goes with a refusal (RFC 8914).
@@ -261,5 +272,5 @@ func (z *zone) hotRefused(out, query []byte, q *question) ([]byte, exchange) {
 	out = q.begin(out, query, dns.RcodeRefused, 0, 0)
 	out[2] &^= 0x04 // AA
 	out = q.finish(out, z.nsid, prohibited)
-	return out, exchange{qtype: q.qtype, rcode: dns.RcodeRefused, why: mayNotAsk}
+	return out, exchange{qtype: q.qtype, rcode: dns.RcodeRefused, prohibited: true, why: mayNotAsk}
 }

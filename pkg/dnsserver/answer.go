@@ -1,6 +1,7 @@
 package dnsserver
 
 import (
+	"cmp"
 	"net/netip"
 	"strings"
 	"time"
@@ -16,13 +17,22 @@ const maxAnswers = 16
 // answer fills m, which has its question, with what is known of it. The extended error (RFC 8914), if any, is for
 // clients that speak EDNS.
 func (s *snapshot) answer(m *dns.Msg, c *client) *dns.EDNS0_EDE {
+	why := s.decide(m, c)
+	if why != nil {
+		c.why = cmp.Or(why.ExtraText, dns.ExtendedErrorCodeToString[why.InfoCode])
+	}
+	return why
+}
+
+// decide is answer.
+func (s *snapshot) decide(m *dns.Msg, c *client) *dns.EDNS0_EDE {
 	q, may := m.Question[0], s.access.of(c.address)
 	name := dns.CanonicalName(q.Name)
 	n, z := s.find(name, may.view), s.zoneOf(name)
-	c.view = may.view
+	c.view, c.place = may.view, s.placeOf(z, may.view)
 	switch {
 	case !may.mayAsk(z, n):
-		return refuse(m, dns.ExtendedErrorCodeProhibited, mayNotAsk)
+		return c.prohibit(m)
 	case q.Qclass == dns.ClassCHAOS:
 		return s.chaos(m, q)
 	case q.Qclass != dns.ClassINET:
@@ -34,7 +44,7 @@ func (s *snapshot) answer(m *dns.Msg, c *client) *dns.EDNS0_EDE {
 	case z == nil:
 		return refuse(m, dns.ExtendedErrorCodeNotAuthoritative, "")
 	case n != nil && n.kind == explained && !may.explain:
-		return refuse(m, dns.ExtendedErrorCodeProhibited, mayNotAsk)
+		return c.prohibit(m)
 	case !s.synced && !n.firm():
 		// Not even NXDOMAIN: who is unsure must not say that something does not exist.
 		m.Rcode = dns.RcodeServerFailure
@@ -112,6 +122,7 @@ func (n *node) pick(m *dns.Msg, q dns.Question, f steering.Family, c *client) *d
 	if sv.Policy == steering.Hash && !p.Empty() {
 		from = c.prefix()
 	}
+	c.note(n.cell, sv, p.Empty())
 	m.Answer = appendAddresses(nil, q.Name, ttl, c.pick(p, room[:0], from), f)
 	return why
 }

@@ -45,7 +45,8 @@ type Config struct {
 	Listeners *Listeners // from Listen; the server closes them
 	TCP       TCP
 	Protection
-	Log *slog.Logger
+	Log     *slog.Logger
+	Queries *QueryLog // of this server alone; nil: none
 }
 
 // A Server answers queries. Make it with New, give it content with Set, then Run it.
@@ -57,6 +58,8 @@ type Server struct {
 	slots   chan struct{} // one for each TCP connection
 	crowd   crowd
 	metrics *metrics
+	numbers numbers
+	queries *QueryLog
 	current atomic.Pointer[snapshot]
 	guard   atomic.Pointer[guard]
 	own     [16]byte   // the secret of cookies that no configuration gives
@@ -79,9 +82,12 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		site: cfg.Site, log: cfg.Log, sockets: cfg.Listeners, tcp: cfg.TCP.orDefaults(),
-		own: ownSecret(), born: time.Now(), failures: maxFailures,
+		own: ownSecret(), born: time.Now(), failures: maxFailures, queries: cfg.Queries,
 	}
 	s.slots, s.crowd.most = make(chan struct{}, s.tcp.Connections), s.tcp.PerClient
+	if s.queries != nil {
+		s.queries.names = &s.numbers
+	}
 	s.metrics = newMetrics(s)
 	s.Protect(cfg.Protection)
 	return s, nil
@@ -103,6 +109,7 @@ func (s *Server) Set(c Content) error {
 	if err != nil {
 		return err
 	}
+	s.numbers.assign(next, s.metrics.tallies)
 	s.current.Store(next)
 	s.tell(old, next)
 	return nil

@@ -29,6 +29,13 @@ func (s *snapshot) hot(out, query []byte, q *question) ([]byte, exchange) {
 	if n == nil {
 		return s.hotMissing(out, query, q, c)
 	}
+	out, x := n.hotKnown(out, query, q, c)
+	x.place = s.placeOf(n.zone, c.view)
+	return out, x
+}
+
+// hotKnown answers for a name that exists.
+func (n *node) hotKnown(out, query []byte, q *question, c *class) ([]byte, exchange) {
 	switch {
 	case !c.mayAsk(n.zone, n):
 		return n.zone.hotRefused(out, query, q)
@@ -56,11 +63,15 @@ func (s *snapshot) hotMissing(out, query []byte, q *question, c *class) ([]byte,
 		switch {
 		case n == nil:
 		case !c.mayAsk(n.zone, nil):
-			return n.zone.hotRefused(out, query, q)
+			out, x := n.zone.hotRefused(out, query, q)
+			x.place = s.placeOf(n.zone, c.view)
+			return out, x
 		case n.kind == steered && (depth == 1 || depth == 2 && isPlaceWord(label)), n.kind == instances, n.kind == scheme, n.zone.reverse:
 			return nil, exchange{}
 		default:
-			return n.zone.hotNothing(out, query, q, dns.RcodeNameError)
+			out, x := n.zone.hotNothing(out, query, q, dns.RcodeNameError)
+			x.place = s.placeOf(n.zone, c.view)
+			return out, x
 		}
 	}
 	return nil, exchange{}
@@ -69,7 +80,7 @@ func (s *snapshot) hotMissing(out, query []byte, q *question, c *class) ([]byte,
 // hotAddresses answers with addresses of a family, and with the zone's SOA record where there are none.
 func (n *node) hotAddresses(out, query []byte, q *question, f steering.Family) ([]byte, exchange) {
 	var room [maxAnswers]netip.Addr
-	addrs, ttl := room[:0], n.zone.ttl
+	addrs, ttl, x := room[:0], n.zone.ttl, exchange{qtype: q.qtype, rcode: dns.RcodeSuccess}
 	switch n.kind {
 	case steered:
 		sv := n.cell.load().in(q.view)
@@ -85,6 +96,7 @@ func (n *node) hotAddresses(out, query []byte, q *question, f steering.Family) (
 			prefix = q.prefix()
 		}
 		addrs, ttl = p.Pick(addrs, prefix), n.zone.keep(p)
+		x.picked, x.why = n.cell.number, sv.Policy.String()
 	case healthName:
 		addrs = ofFamily(addrs, n.zone.addresses, f)
 	case nameServer:
@@ -104,7 +116,7 @@ func (n *node) hotAddresses(out, query []byte, q *question, f steering.Family) (
 	}
 	out = q.begin(out, query, dns.RcodeSuccess, len(addrs), 0)
 	out = q.addresses(out, q.qtype, ttl, addrs)
-	return q.finish(out, n.zone.nsid, nil), exchange{qtype: q.qtype, rcode: dns.RcodeSuccess}
+	return q.finish(out, n.zone.nsid, nil), x
 }
 
 // addresses appends a record for each of addrs under the name that is asked for.

@@ -30,25 +30,29 @@ func (s *snapshot) freeze() {
 	}
 }
 
-// paths answers a query on both paths, each with a snapshot of its own that is in the same state.
-func paths(t testing.TB, c Content, query []byte) (hot, full []byte) {
+// differ tells how what the hot path says, and what is told of that, differs from the full path.
+func differ(t testing.TB, hot, full []byte, x, y exchange) string {
 	t.Helper()
-	hot, full, _, _ = pathsFor(t, c, query, testClient)
-	return hot, full
+	return cmp.Diff(unpacked(t, full), unpacked(t, hot), cmpopts.EquateEmpty()) + cmp.Diff(y, x, cmp.AllowUnexported(exchange{}))
 }
 
+// pathsFor answers a query on both paths, each with a snapshot of its own that is in the same state.
 func pathsFor(t testing.TB, c Content, query []byte, from netip.Addr) (hot, full []byte, x, y exchange) {
 	t.Helper()
+	one, two := frozen(t, c), frozen(t, c)
+	var n numbers
+	n.assign(one, nil)
+	n.assign(two, nil)
 	g, count, at := &guard{jar: newJar(testCookies, [16]byte{})}, new(tally), moment{seconds: testSeconds}
 	q := question{client: client{address: from}}
 	if q.read(query) {
 		g.seal(&q.client, count, at)
-		hot, x = frozen(t, c).hot(make([]byte, 0, udpPayload), query, &q)
+		hot, x = one.hot(make([]byte, 0, udpPayload), query, &q)
 	}
 	other := client{address: from}
 	other.scan(query)
 	g.seal(&other, count, at)
-	full, y = frozen(t, c).reply(make([]byte, 512), query, &other)
+	full, y = two.reply(make([]byte, 512), query, &other)
 	return hot, full, x, y
 }
 
@@ -63,14 +67,14 @@ func FuzzPaths(f *testing.F) {
 	contents := []Content{testContent(true), testContent(false), podContent(), accessContent(), namedContent(), bindContent()}
 	f.Fuzz(func(t *testing.T, query []byte) {
 		for _, c := range contents {
-			hot, full := paths(t, c, query)
+			hot, full, x, y := pathsFor(t, c, query, testClient)
 			if hot == nil {
 				continue
 			}
 			if len(hot) > allowed(query, udp) {
 				t.Fatalf("%d octets, %d allowed", len(hot), allowed(query, udp))
 			}
-			if diff := cmp.Diff(unpacked(t, full), unpacked(t, hot), cmpopts.EquateEmpty()); diff != "" {
+			if diff := differ(t, hot, full, x, y); diff != "" {
 				t.Fatalf("query %x (-full +hot):\n%s", query, diff)
 			}
 		}
@@ -143,14 +147,14 @@ func TestHotPath(t *testing.T) {
 func testHot(t *testing.T, c Content, queries []hotQuery) {
 	for _, tt := range queries {
 		t.Run(tt.name, func(t *testing.T) {
-			hot, full := paths(t, c, pack(t, tt.query))
+			hot, full, x, y := pathsFor(t, c, pack(t, tt.query), testClient)
 			if (hot != nil) != tt.hot {
 				t.Fatalf("hot path answered: %v, want %v", hot != nil, tt.hot)
 			}
 			if hot == nil {
 				return
 			}
-			if diff := cmp.Diff(unpacked(t, full), unpacked(t, hot), cmpopts.EquateEmpty()); diff != "" {
+			if diff := differ(t, hot, full, x, y); diff != "" {
 				t.Errorf("(-full +hot):\n%s", diff)
 			}
 		})

@@ -108,7 +108,7 @@ func (l *Listeners) packet(addr netip.AddrPort, join bool) error {
 		return err
 	}
 	s := &udpSocket{
-		addr: addr, wildcard: addr.Addr().IsUnspecified(), fd: fd, tally: &tally{proto: udp, v4: addr.Addr().Is4()},
+		addr: addr, wildcard: addr.Addr().IsUnspecified(), fd: fd, tally: &tally{proto: udp, v4: addr.Addr().Is4(), server: addr},
 	}
 	l.udp = append(l.udp, s)
 	if domain == unix.AF_INET6 {

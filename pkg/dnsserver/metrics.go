@@ -18,7 +18,7 @@ type metrics struct {
 
 func newMetrics(s *Server) *metrics {
 	m := &metrics{
-		tallied: newTallied(s.sockets),
+		tallied: newTallied(s.sockets, &s.numbers),
 		connections: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "anyedge_dns_tcp_connections", Help: "Open TCP connections.",
 		}),

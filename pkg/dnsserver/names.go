@@ -165,7 +165,9 @@ func (n *node) findPlace(label, word string, view int) *node {
 	if label == "" || sv == nil {
 		return &node{zone: n.zone}
 	}
-	return &node{zone: n.zone, kind: steered, cell: sv.at(n.zone, label, word == pinLabel)}
+	c := &cell{zone: n.zone, number: n.cell.number}
+	c.now.Store(sv.at(label, word == pinLabel))
+	return &node{zone: n.zone, kind: steered, cell: c}
 }
 
 // place is one that a query names.
@@ -174,10 +176,10 @@ type place struct {
 	strict bool
 }
 
-// at returns the cell of the endpoints of s at a place. It is made once for each place that there is.
-func (s *service) at(z *zone, label string, strict bool) *cell {
-	if c, made := s.places.Load(place{label, strict}); made {
-		return c.(*cell)
+// at returns s with its endpoints at a place alone. It is made once for each place that there is.
+func (s *service) at(label string, strict bool) *service {
+	if there, made := s.places.Load(place{label, strict}); made {
+		return there.(*service)
 	}
 	local := s.Clone()
 	local.Endpoints = nil
@@ -195,13 +197,11 @@ func (s *service) at(z *zone, label string, strict bool) *cell {
 			next.pickers[f] = s.pickers[f]
 		}
 	}
-	c := &cell{zone: z}
-	c.now.Store(next)
 	if local.Endpoints == nil { // any label has this answer: keeping them would be filling memory by queries
-		return c
+		return next
 	}
-	kept, _ := s.places.LoadOrStore(place{label, strict}, c)
-	return kept.(*cell)
+	kept, _ := s.places.LoadOrStore(place{label, strict}, next)
+	return kept.(*service)
 }
 
 // isPlaceWord tells whether a label in small letters, as on the wire, is the word of a place.

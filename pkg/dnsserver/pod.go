@@ -212,6 +212,7 @@ func (n *node) serviceRecords(m *dns.Msg, q dns.Question, c *client) *dns.EDNS0_
 		m.Extra = append(m.Extra, addressRecord(name, ttl, t.address))
 	}
 	targets := sv.targets
+	c.note(n.cell, sv, len(targets) == 0)
 	if sv.Policy != steering.Hash {
 		first := sv.nextTarget(c)
 		for i := range uint64(min(len(targets), maxAnswers)) {

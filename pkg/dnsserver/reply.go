@@ -33,7 +33,11 @@ type exchange struct {
 	dropped dropReason
 	qtype   uint16
 	rcode   int
-	why     string // for the query log; empty: nothing to tell
+
+	place      uint16 // zone and view, as numbers has them
+	picked     uint16 // the service whose endpoints were picked, as numbers has it; 0: none were
+	prohibited bool   // because of who asks
+	why        string // for the query log; empty: nothing to tell
 }
 
 // dropReason tells why a message got no answer.
@@ -51,6 +55,7 @@ const (
 // reply makes the answer to one message from the wire, nil when none must be sent. It may use buf for it. The options of the query
 // have been read into c.
 func (s *snapshot) reply(buf, query []byte, c *client) ([]byte, exchange) {
+	c.place, c.picked, c.prohibited, c.why = 0, 0, false, "" // of the query before
 	switch {
 	case len(query) < headerSize:
 		return nil, exchange{dropped: tooShort}
@@ -69,7 +74,7 @@ func (s *snapshot) reply(buf, query []byte, c *client) ([]byte, exchange) {
 		return bare(query, dns.RcodeFormatError)
 	}
 	m := s.message(q, opt, room(opt, c.proto), c)
-	x := exchange{qtype: q.Question[0].Qtype, rcode: m.Rcode}
+	x := exchange{qtype: q.Question[0].Qtype, rcode: m.Rcode, place: c.place, picked: c.picked, prohibited: c.prohibited, why: c.why}
 	out, err := m.PackBuffer(buf)
 	if err != nil {
 		return bare(query, dns.RcodeServerFailure)

@@ -24,7 +24,7 @@ type service struct {
 	states  [3]int        // endpoints by steering.State
 	access  *access       // that views were made by; nil: there are none
 	views   []*service    // as each view has it, nil where it does not; no list: all have the service itself
-	places  sync.Map      // *cell by place: those that were asked for
+	places  sync.Map      // *service by place: those that were asked for
 }
 
 // newService compiles sv as each view of a has it, or returns old when it was compiled of the same; old may be nil. Turns go on where
@@ -94,10 +94,11 @@ func sameNames(a, b steering.Service) bool {
 // A cell is the place of a service among the names of a snapshot. It stays, and what is known of the service is replaced
 // in it as one: whoever answers loads it once.
 type cell struct {
-	zone  *zone
-	rank  int                     // among the services of the content
-	taken []netip.Addr            // names of pods that have another meaning: no endpoint may have these addresses
-	now   atomic.Pointer[service] // never nil
+	zone   *zone
+	number uint16                  // of the service, for counters
+	rank   int                     // among the services of the content
+	taken  []netip.Addr            // names of pods that have another meaning: no endpoint may have these addresses
+	now    atomic.Pointer[service] // never nil
 
 	semantic semanticCells // nil: it has no names that state a policy
 }

@@ -41,7 +41,8 @@ type snapshot struct {
 	services map[string]*cell
 	states   [3]atomic.Int64 // endpoints by steering.State
 	pointers pointers
-	access   *access // nil: everybody may ask for everything
+	outside  []uint16 // places of what lies in no zone, by view
+	access   *access  // nil: everybody may ask for everything
 }
 
 type zone struct {
@@ -51,7 +52,8 @@ type zone struct {
 	reverse   bool   // of names that are addresses
 	ns        []dns.RR
 	glue      []dns.RR
-	acl       int // index in class.zones; -1: none of its own
+	acl       int      // index in class.zones; -1: none of its own
+	places    []uint16 // for counters, by view; the first is without one
 	authority atomic.Pointer[authority]
 	// addresses are those of the name servers, each once: the answer to the health name.
 	addresses []netip.Addr

@@ -25,6 +25,18 @@ type client struct {
 	used bool // the answer hangs on prefix
 	view int  // that it has
 	peek bool // it only wants to know: nobody's turn is taken
+
+	// What becomes of its question, as in an exchange:
+	place, picked uint16
+	prohibited    bool
+	why           string
+}
+
+// note keeps whose endpoints the answer holds.
+func (c *client) note(n *cell, sv *service, none bool) {
+	if !none {
+		c.picked, c.why = n.number, sv.Policy.String()
+	}
 }
 
 // pick takes a turn, or looks whose it is.

@@ -135,6 +135,7 @@ func (n *node) bindings(m *dns.Msg, q dns.Question, c *client) *dns.EDNS0_EDE {
 			m.Answer = []dns.RR{sv.record(q, ttl, 1, ".", sv.binding.port, v6, v4)}
 			m.Extra = appendAddresses(appendAddresses(nil, q.Name, ttl, v6, steering.IPv6), q.Name, ttl, v4, steering.IPv4)
 		}
+		c.note(n.cell, sv, len(m.Answer) == 0)
 		return why
 	}
 	for f, addrs := range [][]netip.Addr{steering.IPv6: v6, steering.IPv4: v4} {
@@ -142,6 +143,7 @@ func (n *node) bindings(m *dns.Msg, q dns.Question, c *client) *dns.EDNS0_EDE {
 			sv.bindOne(m, q, ttl, rank, a, steering.Family(f))
 		}
 	}
+	c.note(n.cell, sv, len(m.Answer) == 0)
 	return why
 }
 
@@ -219,7 +221,7 @@ func (n *node) hotBindings(out, query []byte, q *question) ([]byte, exchange) {
 	out = q.addresses(out, dns.TypeA, ttl, v4)
 	out = q.finish(out, n.zone.nsid, nil)
 	out[11] += byte(len(v6) + len(v4))
-	return out, exchange{qtype: q.qtype, rcode: dns.RcodeSuccess}
+	return out, exchange{qtype: q.qtype, rcode: dns.RcodeSuccess, picked: n.cell.number, why: sv.Policy.String()}
 }
 
 func hintSize(addrs []netip.Addr, size int) int {

@@ -130,7 +130,7 @@ func readFull(ctx context.Context, c net.Conn, in io.Reader, b []byte, timeout t
 }
 
 func (s *Server) answerTCP(c net.Conn, query []byte, from netip.Addr) error {
-	t := s.metrics.shared(tcp, from.Unmap().Is4())
+	t := s.metrics.stream(c.LocalAddr())
 	reply := s.handle(query, &client{address: from, proto: tcp, patience: s.patience()}, t)
 	if reply == nil {
 		return io.ErrUnexpectedEOF // who does not send queries has no use for the connection

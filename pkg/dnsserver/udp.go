@@ -81,5 +81,6 @@ func (s *Server) answer(buf, query []byte, q *question, client netip.Addr, t *ta
 		out, x = now.reply(buf, query, &q.client)
 	}
 	t.count(x)
+	s.queries.take(&x, t.proto, client, out)
 	return out
 }

@@ -3,11 +3,11 @@ package dnsserver
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/miekg/dns"
 
 	"github.com/anyedge/anyedge/pkg/steering"
@@ -124,10 +124,29 @@ func TestExplainNameIsKept(t *testing.T) {
 	}
 }
 
+// hidingContent is accessContent with names of every kind, of which a view sees some endpoints alone, and nothing of secret.
+func hidingContent() Content {
+	c := accessContent()
+	c.Services = slices.DeleteFunc(c.Services, func(s steering.Service) bool { return s.Name == "none.edge.example." }) // instances have its name
+	bound := bindContent().Services
+	c.Services = append(c.Services, bound[len(podContent().Services):]...)
+	named := namedContent().Services
+	placed := named[len(named)-2]
+	placed.Name = "placed.edge.example."
+	secret := testService("secret.edge.example.", 1, "2001:db8:1::70 up")
+	secret.ALPN, secret.Semantic = []string{"h2"}, steering.Semantic{App: "a3", AppNS: "a", Service: "s1", ServiceNS: "s"}
+	secret.Endpoints[0].Port, secret.Endpoints[0].Zone, secret.Endpoints[0].Instance = 9443, "rack-1", "0"
+	c.Services = append(c.Services, placed, secret)
+	outside := &c.Access.Views[1]
+	outside.Services = append(outside.Services, "placed.edge.example.", "tls.edge.example.", "mixed.edge.example.")
+	outside.Endpoints = append(outside.Endpoints, netip.MustParsePrefix("2001:db8:1::60/128"))
+	return c
+}
+
 // Whatever a client of a view asks: no reply holds an address, or the name of one, that it may not see.
 func TestNothingLeaks(t *testing.T) {
 	t.Parallel()
-	c := accessContent()
+	c := hidingContent()
 	s := testSnapshot(t, c)
 	hidden := make(map[netip.Addr]bool)
 	for _, sv := range c.Services {
@@ -135,12 +154,17 @@ func TestNothingLeaks(t *testing.T) {
 			hidden[e.Address] = true
 		}
 	}
-	for _, a := range addrs("2001:db8:1::10", "2001:db8:1::20", "2001:db8:1::40", "2001:db8:1::41") {
+	for _, a := range addrs("2001:db8:1::10", "2001:db8:1::20", "2001:db8:1::40", "2001:db8:1::41", "2001:db8:1::60") {
 		delete(hidden, a)
 	}
 	names := []string{"id.server."}
 	for name := range s.nodes {
-		names = append(names, name, "_explain."+name, "x."+name)
+		for _, below := range []string{
+			"", "_explain.", "x.", "_443.", "_8443.", "_9443.", "rack-1.pin.", "rack-2.pin.", "rack-2.prefer.", "host-rack-2.pin.",
+			"a1.a.s1.s.0.", "a1.a.s1.s.1.", "a3.a.s1.s.0.",
+		} {
+			names = append(names, below+name)
+		}
 	}
 	for a := range hidden {
 		arpa, err := dns.ReverseAddr(a.String())
@@ -153,13 +177,17 @@ func TestNothingLeaks(t *testing.T) {
 	}
 	replies := 0
 	for _, name := range names {
-		for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV, dns.TypeTXT, dns.TypePTR, dns.TypeANY, dns.TypeHTTPS, dns.TypeNS} {
+		for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV, dns.TypeTXT, dns.TypePTR, dns.TypeANY, dns.TypeHTTPS, dns.TypeSVCB, dns.TypeNS} {
 			q := ask(name+" A", edns(1232, subnetOption("2001:db8:a::", 56)))
 			q.Question[0].Qtype = qtype
-			out, _ := reply(s, nil, pack(t, q), tcp, testClient)
+			query := pack(t, q)
+			out, _ := reply(s, nil, query, tcp, testClient)
+			asked := question{client: client{address: testClient}}
+			asked.read(query)
+			hot, _ := s.hot(make([]byte, 0, udpPayload), query, &asked)
 			replies++
 			for a := range hidden {
-				if bytes.Contains(out[headerSize:], a.AsSlice()) || bytes.Contains(out[headerSize+len(name):], []byte(podLabel(a))) {
+				if tells(out, name, a) || hot != nil && tells(hot, name, a) {
 					t.Fatalf("%s %s tells of %s", name, dns.Type(qtype), a)
 				}
 			}
@@ -180,6 +208,36 @@ func TestNothingLeaks(t *testing.T) {
 	}
 }
 
+// tells that a reply about a name holds an address, or the name of one.
+func tells(reply []byte, name string, a netip.Addr) bool {
+	return bytes.Contains(reply[headerSize:], a.AsSlice()) || bytes.Contains(reply[headerSize+len(name):], []byte(podLabel(a)))
+}
+
+// A name that stands for hidden endpoints alone is answered as one that stands for nothing.
+func TestHiddenIsMissing(t *testing.T) {
+	t.Parallel()
+	s := testSnapshot(t, hidingContent())
+	for _, tt := range []struct{ hidden, missing, qtype string }{
+		{"rack-2.pin.placed.edge.example.", "rack-9.pin.placed.edge.example.", "AAAA"},
+		{"rack-2.prefer.placed.edge.example.", "rack-9.prefer.placed.edge.example.", "AAAA"},
+		{"rack-1.pin.secret.edge.example.", "rack-9.pin.secret.edge.example.", "AAAA"},
+		{"a1.a.s1.s.1.none.edge.example.", "a1.a.s1.s.9.none.edge.example.", "AAAA"},
+		{"a3.a.s1.s.0.none.edge.example.", "a3.a.s1.s.9.none.edge.example.", "AAAA"},
+		{"_9443._https.mixed.edge.example.", "_9449._https.mixed.edge.example.", "HTTPS"},
+		{"_9443._https.secret.edge.example.", "_9449._https.secret.edge.example.", "HTTPS"},
+		{"ip-2001-db8-1--61.tls.edge.example.", "ip-2001-db8-1--99.tls.edge.example.", "AAAA"},
+		{"ip-2001-db8-1--70.secret.edge.example.", "ip-2001-db8-1--99.secret.edge.example.", "AAAA"},
+	} {
+		if inside, empty := showFor(t, s, insider, ask(tt.hidden+" "+tt.qtype)), showFor(t, s, insider, ask(tt.missing+" "+tt.qtype)); !strings.Contains(inside, tt.hidden+" ") || strings.ReplaceAll(inside, tt.hidden, tt.missing) == empty {
+			t.Errorf("%s %s is nothing inside either: %s", tt.hidden, tt.qtype, inside)
+		}
+		got, want := showFor(t, s, testClient, ask(tt.hidden+" "+tt.qtype)), showFor(t, s, testClient, ask(tt.missing+" "+tt.qtype))
+		if diff := cmp.Diff(want, strings.ReplaceAll(got, tt.hidden, tt.missing)); diff != "" {
+			t.Errorf("%s %s (-missing +hidden)\n%s", tt.hidden, tt.qtype, diff)
+		}
+	}
+}
+
 // What the hot path answers to clients of every class, the full path answers too.
 func TestHotPathOfViews(t *testing.T) {
 	t.Parallel()
@@ -195,7 +253,7 @@ func TestHotPathOfViews(t *testing.T) {
 				continue
 			}
 			hots++
-			if diff := cmp.Diff(unpacked(t, full), unpacked(t, hot), cmpopts.EquateEmpty()); diff != "" || x.rcode != y.rcode {
+			if diff := differ(t, hot, full, x, y); diff != "" {
 				t.Errorf("%s for %s (-full +hot):\n%s", tt.name, client, diff)
 			}
 		}
@@ -321,5 +379,34 @@ func TestWhyIsTheNextAnswer(t *testing.T) {
 				t.Fatalf("%s: (-answer +why)\n%s", name, diff)
 			}
 		}
+	}
+}
+
+// BenchmarkAccess is what it costs to tell clients apart: octets in, octets out, counted.
+func BenchmarkAccess(b *testing.B) {
+	many := accessContent()
+	for i := range 1000 {
+		many.Access.ACL.Deny = append(many.Access.ACL.Deny, netip.PrefixFrom(netip.AddrFrom16([16]byte{0x2a, byte(i >> 8), byte(i)}), 32))
+	}
+	for _, bm := range []struct {
+		name   string
+		c      Content
+		client netip.Addr
+	}{{"none", podContent(), insider}, {"views", accessContent(), insider}, {"views and 1000 prefixes", many, insider}, {"refused", accessContent(), stranger}} {
+		b.Run(bm.name, func(b *testing.B) {
+			s, err := New(Config{Site: "mec-1"})
+			if err != nil {
+				b.Fatal(err)
+			}
+			if err := s.Set(bm.c); err != nil {
+				b.Fatal(err)
+			}
+			query, buf, q := pack(b, ask("api.edge.example. AAAA", edns(1232))), make([]byte, udpPayload), new(question)
+			count := s.metrics.shared(udp, false)
+			b.ReportAllocs()
+			for b.Loop() {
+				s.answer(buf, query, q, bm.client, count, moment{})
+			}
+		})
 	}
 }
