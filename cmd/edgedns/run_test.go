@@ -283,7 +283,7 @@ func runOnce(t *testing.T, args ...string) (status int, stdout, stderr string) {
 }
 
 func TestRefused(t *testing.T) {
-	bad := configFile(t, strings.Replace(testConfig, "mec-1", "mec-1\nsource: {}\nquery_log: {}", 1))
+	bad := configFile(t, strings.Replace(testConfig, "mec-1", "mec 1\nsource: {}", 1))
 	missing := filepath.Join(t.TempDir(), "missing.yaml")
 	tests := []struct {
 		name, want string
@@ -296,7 +296,8 @@ func TestRefused(t *testing.T) {
 		},
 		{
 			name: "bad file: a line for each mistake", args: []string{"--config", bad, "--check-config"},
-			want: "edgedns: " + bad + ":2:1: source: not supported yet\nedgedns: " + bad + ":3:1: query_log: not supported yet\n",
+			want: "edgedns: " + bad + ":1:7: site: must be a name of at most 63 letters, digits, dots, hyphens and underscores, not \"mec 1\"\n" +
+				"edgedns: " + bad + ":2:1: source: not supported yet\n",
 		},
 		{name: "unknown flag", args: []string{"--listen", "x"}, want: "edgedns: unknown flag: --listen\n"},
 		{name: "arguments", args: []string{"x"}, want: "edgedns: unknown command \"x\" for \"edgedns\"\n"},
