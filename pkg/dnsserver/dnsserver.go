@@ -33,10 +33,12 @@ type NS struct {
 
 // Content is everything that answers are made of.
 type Content struct {
-	Zones    []Zone
-	Services []steering.Service // each inside one of the zones
-	Access   *Access            // nil: everybody may ask for everything. Never changed once it was given
-	Synced   bool               // the sources have told all they know; before that, no answer is final
+	Zones []Zone
+	// Services lie each inside one of the zones. What their slices hold, endpoints above all, is never changed once it was given: the
+	// server keeps it, for a site may have a million endpoints. Whoever has news clones those of one service.
+	Services []steering.Service
+	Access   *Access // nil: everybody may ask for everything. Never changed once it was given
+	Synced   bool    // the sources have told all they know; before that, no answer is final
 }
 
 // Config is what a Server needs.

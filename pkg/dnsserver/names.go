@@ -181,7 +181,7 @@ func (s *service) at(label string, strict bool) *service {
 	if there, made := s.places.Load(place{label, strict}); made {
 		return there.(*service)
 	}
-	local := s.Clone()
+	local := s.Service
 	local.Endpoints = nil
 	for _, e := range s.Endpoints {
 		if placeLabel(e.Node) == label || placeLabel(e.Zone) == label {

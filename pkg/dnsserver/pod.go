@@ -145,25 +145,29 @@ func srvName(s steering.Service) string {
 
 // A target is an endpoint as an SRV record tells of it.
 type target struct {
-	address netip.Addr
-	port    uint16
-	weight  uint16
+	endpoint int32 // index in service.Endpoints
+	weight   uint16
 }
 
 // newTargets are the endpoints of both families that may answer now and have a port.
 func newTargets(s steering.Service) []target {
-	v6, _, _ := s.Eligible(steering.IPv6)
-	v4, _, _ := s.Eligible(steering.IPv4)
-	eligible := make(map[netip.Addr]bool)
-	for _, a := range append(v6, v4...) {
-		eligible[a] = true
+	if s.PortName == "" {
+		return nil
 	}
-	var all []target
-	var weights []float64
-	for _, e := range s.Endpoints {
-		if a := e.Address.Unmap(); e.Port != 0 && eligible[a] {
-			all = append(all, target{address: a, port: e.Port})
-			weights = append(weights, e.Weight())
+	var eligible [2][]netip.Addr // by steering.Family
+	for f := range eligible {
+		eligible[f], _, _ = s.Eligible(steering.Family(f))
+		slices.SortFunc(eligible[f], netip.Addr.Compare)
+	}
+	all, weights := make([]target, 0, len(s.Endpoints)), make([]float64, 0, len(s.Endpoints))
+	for i := range s.Endpoints {
+		e := &s.Endpoints[i]
+		a, f := e.Address.Unmap(), steering.IPv6
+		if a.Is4() {
+			f = steering.IPv4
+		}
+		if _, may := slices.BinarySearchFunc(eligible[f], a, netip.Addr.Compare); may && e.Port != 0 {
+			all, weights = append(all, target{endpoint: int32(i)}), append(weights, e.Weight())
 		}
 	}
 	for i, w := range srvWeights(s.Policy, weights) {
@@ -205,11 +209,12 @@ func (n *node) serviceRecords(m *dns.Msg, q dns.Question, c *client) *dns.EDNS0_
 	}
 	ttl, why := sv.ttl(n.zone)
 	add := func(t target, priority int) {
-		name := sv.podName(t.address)
+		a := sv.addressOf(t)
+		name := sv.podName(a)
 		m.Answer = append(m.Answer, &dns.SRV{
-			Hdr: header(q.Name, dns.TypeSRV, ttl), Priority: uint16(priority), Weight: t.weight, Port: t.port, Target: name,
+			Hdr: header(q.Name, dns.TypeSRV, ttl), Priority: uint16(priority), Weight: t.weight, Port: sv.Endpoints[t.endpoint].Port, Target: name,
 		})
-		m.Extra = append(m.Extra, addressRecord(name, ttl, t.address))
+		m.Extra = append(m.Extra, addressRecord(name, ttl, a))
 	}
 	targets := sv.targets
 	c.note(n.cell, sv, len(targets) == 0)
@@ -223,13 +228,15 @@ func (n *node) serviceRecords(m *dns.Msg, q dns.Question, c *client) *dns.EDNS0_
 	for _, p := range sv.pickers {
 		var room [maxAnswers]netip.Addr
 		for rank, a := range c.pick(p, room[:0], c.prefix()) {
-			if i := slices.IndexFunc(targets, func(t target) bool { return t.address == a }); i >= 0 {
+			if i := slices.IndexFunc(targets, func(t target) bool { return sv.addressOf(t) == a }); i >= 0 {
 				add(targets[i], rank)
 			}
 		}
 	}
 	return why
 }
+
+func (s *service) addressOf(t target) netip.Addr { return s.Endpoints[t.endpoint].Address.Unmap() }
 
 // nextTarget takes a turn, or looks whose it is.
 func (s *service) nextTarget(c *client) uint64 {

@@ -28,12 +28,11 @@ type service struct {
 }
 
 // newService compiles sv as each view of a has it, or returns old when it was compiled of the same; old may be nil. Turns go on where
-// they are; start gives the first one of a new picker. The caller keeps its endpoints.
+// they are; start gives the first one of a new picker. It keeps what the slices of sv hold.
 func newService(sv steering.Service, old *service, a *access, start func() uint64) *service {
 	if old != nil && old.Equal(sv) && old.access == a {
 		return old
 	}
-	sv = sv.Clone()
 	c := &service{Service: sv, targets: newTargets(sv), binding: newBinding(sv), access: a}
 	for f := range c.pickers {
 		c.pickers[f] = old.picker(sv, steering.Family(f), start)
@@ -107,7 +106,7 @@ func (c *cell) load() *service { return c.now.Load() }
 
 // Update replaces one service of the content that Set gave; everything else stays, no query waits, and it costs what that
 // service does, however many others there are. What gives it its names cannot change: an error leaves the old one in place, and Set is
-// for such changes. Safe for concurrent use.
+// for such changes. What the slices of sv hold is not to be changed after. Safe for concurrent use.
 func (s *Server) Update(sv steering.Service) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

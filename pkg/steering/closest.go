@@ -24,9 +24,9 @@ func (e Endpoint) class() int64 {
 
 // nearest returns the endpoints of the nearest class, those of the next one where answers spill over, and how often each is
 // picked.
-func (s Service) nearest(eligible []Endpoint) ([]Endpoint, []float64) {
+func (s Service) nearest(eligible []*Endpoint) ([]*Endpoint, []float64) {
 	sorted := slices.Clone(eligible)
-	slices.SortStableFunc(sorted, func(a, b Endpoint) int { return cmp.Compare(a.class(), b.class()) })
+	slices.SortStableFunc(sorted, func(a, b *Endpoint) int { return cmp.Compare(a.class(), b.class()) })
 	near := sameClass(sorted)
 	next := sameClass(sorted[len(near):])
 	spill := min(max(s.Spill, 0), mostSpill)
@@ -37,7 +37,7 @@ func (s Service) nearest(eligible []Endpoint) ([]Endpoint, []float64) {
 }
 
 // sameClass returns those at the front that are as near as the first.
-func sameClass(sorted []Endpoint) []Endpoint {
+func sameClass(sorted []*Endpoint) []*Endpoint {
 	n := 0
 	for n < len(sorted) && sorted[n].class() == sorted[0].class() {
 		n++
@@ -46,7 +46,7 @@ func sameClass(sorted []Endpoint) []Endpoint {
 }
 
 // shares appends weights that add up to total.
-func (s Service) shares(dst []float64, endpoints []Endpoint, total float64) []float64 {
+func (s Service) shares(dst []float64, endpoints []*Endpoint, total float64) []float64 {
 	begin, largest, sum := len(dst), 0.0, 0.0
 	for _, e := range endpoints {
 		w := 1.0

@@ -1,6 +1,7 @@
 package steering
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -53,93 +54,148 @@ func (m PanicMode) String() string {
 // panic: the service has no endpoint of this family.
 func (s Service) Eligible(f Family) (addrs []netip.Addr, panicking bool, reason string) {
 	c := s.eligible(f)
-	for _, e := range c.endpoints {
-		addrs = append(addrs, e.Address)
+	return addresses(c.endpoints), c.reason != "", c.reason
+}
+
+// addresses are those of endpoints, in their order.
+func addresses(endpoints []*Endpoint) []netip.Addr {
+	if len(endpoints) == 0 {
+		return nil
 	}
-	return addrs, c.reason != "", c.reason
+	addrs := make([]netip.Addr, len(endpoints))
+	for i, e := range endpoints {
+		addrs[i] = e.Address.Unmap()
+	}
+	return addrs
 }
 
 // A choice is who may answer.
 type choice struct {
-	endpoints []Endpoint
-	reason    string // of panic; empty: none
-	leaving   bool   // those that drain have to do
+	endpoints []*Endpoint // those of the service, or of its fallback
+	reason    string      // of panic; empty: none
+	leaving   bool        // those that drain have to do
+}
+
+// A group is what endpoints have in common that may answer together.
+type group uint8
+
+const (
+	spent    group = iota // drain, and are not up
+	sick                  // stay, and are down
+	doubtful              // stay, and nobody has looked at them: that is not sick
+	healthy               // stay, and are up
+	leaving               // drain, and are up
+	groups
+)
+
+func (e *Endpoint) group() group {
+	switch {
+	case e.Draining && e.State == Up:
+		return leaving
+	case e.Draining:
+		return spent
+	case e.State == Up:
+		return healthy
+	case e.State == Down:
+		return sick
+	default:
+		return doubtful
+	}
 }
 
 // eligible is Eligible with all that is known of each address.
 func (s Service) eligible(f Family) choice {
-	var up, draining, staying, all set
-	healthy, known := 0.0, 0.0
-	for _, e := range s.Endpoints {
-		e.Address = e.Address.Unmap()
-		if !f.has(e.Address) {
-			continue
-		}
-		all.add(e)
-		switch {
-		case e.Draining && e.State == Up:
-			draining.add(e)
-		case e.Draining:
-		case e.State == Up:
-			healthy, known = healthy+positive(e.Capacity), known+positive(e.Capacity)
-			up.add(e)
-			staying.add(e)
-		case e.State == Down:
-			known += positive(e.Capacity)
-			staying.add(e)
-		default: // what nobody has looked at is not sick
-			staying.add(e)
+	var count [groups]int
+	var weight [groups]float64
+	all := 0
+	for i := range s.Endpoints {
+		if e := &s.Endpoints[i]; f.has(e.Address.Unmap()) {
+			g := e.group()
+			count[g], weight[g], all = count[g]+1, weight[g]+positive(e.Capacity), all+1
 		}
 	}
+	up, known := weight[healthy], weight[healthy]+weight[sick]
 	switch {
-	case len(up.list) == 0 && len(draining.list) > 0:
-		return choice{endpoints: draining.list, leaving: true}
-	case len(up.list) > 0 && (s.Panic.Mode == PanicNone || !(healthy < s.Panic.Below*known)):
-		return choice{endpoints: up.list}
-	case len(all.list) == 0:
+	case all == 0:
 		return choice{}
-	case len(staying.list) == 0:
-		staying = all
+	case count[healthy] == 0 && count[leaving] > 0:
+		return choice{endpoints: s.of(f, count[leaving], leaving), leaving: true}
+	case count[healthy] > 0 && (s.Panic.Mode == PanicNone || !(up < s.Panic.Below*known)):
+		return choice{endpoints: s.of(f, count[healthy], healthy)}
 	}
 	why := "no endpoint is up"
-	if len(up.list) > 0 {
-		why = fmt.Sprintf("only %.0f %% of the weight is up", 100*healthy/known)
+	if count[healthy] > 0 {
+		why = fmt.Sprintf("only %.0f %% of the weight is up", 100*up/known)
 	}
-	return s.Panic.choose(f, why, staying.list)
+	if c, ok := s.Panic.instead(f, why); ok {
+		return c
+	}
+	staying := s.of(f, all, sick, doubtful, healthy)
+	if len(staying) == 0 {
+		staying = s.of(f, all, spent)
+	}
+	return choice{endpoints: staying, reason: why + ": answering with all of them"}
 }
 
-// choose picks by the mode; all are the endpoints that do not drain.
-func (p Panic) choose(f Family, why string, all []Endpoint) choice {
+// of returns the endpoints of a family in some of the groups, most of them at most, and each address once: a pod may serve the same name
+// on several ports.
+func (s Service) of(f Family, most int, some ...group) []*Endpoint {
+	list := make([]*Endpoint, 0, most)
+	for i := range s.Endpoints {
+		if e := &s.Endpoints[i]; f.has(e.Address.Unmap()) && slices.Contains(some, e.group()) {
+			list = append(list, e)
+		}
+	}
+	return distinct(list)
+}
+
+// distinct leaves the first endpoint of each address.
+func distinct(list []*Endpoint) []*Endpoint {
+	if ascending(list) { // as sources mostly tell them
+		return list
+	}
+	order := make([]int, len(list))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(i, j int) int { return cmp.Or(compare(list[i], list[j]), i-j) })
+	first := order[0]
+	for _, i := range order[1:] {
+		if compare(list[first], list[i]) == 0 {
+			list[i] = nil
+			continue
+		}
+		first = i
+	}
+	return slices.DeleteFunc(list, func(e *Endpoint) bool { return e == nil })
+}
+
+func ascending(list []*Endpoint) bool {
+	for i := 1; i < len(list); i++ {
+		if compare(list[i-1], list[i]) >= 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func compare(a, b *Endpoint) int { return a.Address.Unmap().Compare(b.Address.Unmap()) }
+
+// instead picks by the modes that do not answer with the service's own endpoints; false: it is not one of them.
+func (p Panic) instead(f Family, why string) (choice, bool) {
 	switch p.Mode {
 	case PanicNone:
-		return choice{reason: why + ": answering with none"}
+		return choice{reason: why + ": answering with none"}, true
 	case PanicOther:
-		var others set
+		var fallback []*Endpoint
 		for _, a := range p.Fallback {
 			if a = a.Unmap(); f.has(a) {
-				others.add(Endpoint{Address: a, State: Up})
+				fallback = append(fallback, &Endpoint{Address: a, State: Up})
 			}
 		}
-		if len(others.list) > 0 {
-			return choice{endpoints: others.list, reason: why + ": answering with another site"}
+		if len(fallback) > 0 {
+			return choice{endpoints: distinct(fallback), reason: why + ": answering with another site"}, true
 		}
 	}
-	return choice{endpoints: all, reason: why + ": answering with all of them"}
-}
-
-// set is a list of endpoints of which no two share an address: a pod may serve the same name on several ports.
-type set struct {
-	list []Endpoint
-	has  map[netip.Addr]bool
-}
-
-func (s *set) add(e Endpoint) {
-	if s.has[e.Address] {
-		return
-	}
-	if s.has == nil {
-		s.has = make(map[netip.Addr]bool)
-	}
-	s.has[e.Address] = true
-	s.list = append(s.list, e)
+	return choice{}, false
 }

@@ -53,9 +53,7 @@ func newPicker(s Service, f Family) (*Picker, []float64) {
 	p := &Picker{reason: c.reason}
 	p.holds, p.hasty = s.last(f, c)
 	endpoints, weights := s.weigh(c.endpoints)
-	for _, e := range endpoints {
-		p.addrs = append(p.addrs, e.Address)
-	}
+	p.addrs = addresses(endpoints)
 	p.answers = min(max(s.Answers, 1), len(endpoints))
 	switch {
 	case len(endpoints) == 0:
@@ -69,7 +67,7 @@ func newPicker(s Service, f Family) (*Picker, []float64) {
 }
 
 // weigh returns who of the eligible endpoints is picked, and how often.
-func (s Service) weigh(eligible []Endpoint) ([]Endpoint, []float64) {
+func (s Service) weigh(eligible []*Endpoint) ([]*Endpoint, []float64) {
 	if s.Policy == Closest || s.Policy == ClosestCapacity {
 		return s.nearest(eligible)
 	}
