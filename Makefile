@@ -35,7 +35,7 @@ fuzz: # every fuzz test for FUZZTIME
 bench: build # the figures of docs/measurements.md
 	set -e; for fault in $(FAULTS); do bin/edgelab run quickstart $$fault --runs $(RUNS) --probe-interval 1ms; done
 
-bench-dns: build # edgedns beside gdnsd, Knot, NSD, CoreDNS and a bare echo (docs/dns.md); BENCHFLAGS="-o json --rounds 3"
+bench-dns: build # edgedns beside gdnsd, Knot, NSD, CoreDNS and a bare echo; BENCHFLAGS="-o json --rounds 3"
 	cc -O2 -Wall -o bin/dnsgen tools/dnsgen/dnsgen.c -lm
 	cd tools/coredns && go build -trimpath -o ../../bin/coredns .
 	go build -o bin/benchdns ./internal/benchdns
