@@ -128,6 +128,7 @@ type arrangement struct {
 	name    string
 	servers []string // the clients are split over them
 	service string
+	shared  bool // all clients get what a resolver keeps: one answer at a time
 	always  bool // also in a short run
 }
 
@@ -135,9 +136,11 @@ type arrangement struct {
 type podLoad struct {
 	requests []float64       // by pod
 	worst    float64         // second of any pod, in parts of its capacity
+	burst    float64         // most requests in any second
 	waits    []time.Duration // in the queues, sorted
 	answers  float64         // that edgedns gave
 	failed   int
+	errors   []string // of failed requests, by server that was asked
 }
 
 func (l podLoad) total() (n float64) {
@@ -179,17 +182,17 @@ func TestBehindResolvers(t *testing.T) {
 	fmt.Fprintln(tab, "clients ask\tfor\tanswers\trequests\teach brings\tlargest share/promise\tworst second\twait p50\tp99\tfailed\t")
 	itself, unbound, ecs, bind := []string{"2001:db8:53::53"}, []string{"2001:db8:e::1"}, "unbound with ECS, 40 prefixes", []string{"2001:db8:e::4"}
 	for _, a := range []arrangement{
-		{"edgedns itself", itself, "one.edge.example.", false},
-		{"edgedns itself", itself, "two.edge.example.", true},
-		{"one unbound", unbound, "one.edge.example.", false},
-		{"one unbound", unbound, "two.edge.example.", false},
-		{"one unbound", unbound, "two.fast.example.", true},
-		{"one unbound", unbound, "all.edge.example.", false},
-		{ecs, prefixes, "one.edge.example.", false},
-		{ecs, prefixes, "hash.edge.example.", true},
-		{"one BIND", bind, "one.edge.example.", false},
-		{"one BIND", bind, "two.fast.example.", true},
-		{"one BIND", bind, "all.edge.example.", false},
+		{"edgedns itself", itself, "one.edge.example.", false, false},
+		{"edgedns itself", itself, "two.edge.example.", false, true},
+		{"one unbound", unbound, "one.edge.example.", true, false},
+		{"one unbound", unbound, "two.edge.example.", true, false},
+		{"one unbound", unbound, "two.fast.example.", true, true},
+		{"one unbound", unbound, "all.edge.example.", true, false},
+		{ecs, prefixes, "one.edge.example.", false, false},
+		{ecs, prefixes, "hash.edge.example.", false, true},
+		{"one BIND", bind, "one.edge.example.", true, false},
+		{"one BIND", bind, "two.fast.example.", true, true},
+		{"one BIND", bind, "all.edge.example.", true, false},
 	} {
 		if !a.always && text == "" {
 			continue
@@ -236,19 +239,26 @@ func (a arrangement) run(t *testing.T, length time.Duration, pods []*queuePod) (
 			if l.failed += report.Failed; err != nil {
 				t.Error(err)
 			}
+			if report.Failed > 0 {
+				l.errors = append(l.errors, fmt.Sprintf("%s: %v", server, report.Errors))
+			}
 		})
 	}
 	clients.Wait()
 	l.answers = addressAnswers(t) - before
+	var all []time.Time
 	for i, p := range pods {
 		arrivals, waits := p.reset()
+		all = append(all, arrivals...)
 		l.requests = append(l.requests, float64(len(arrivals)))
 		l.waits = append(l.waits, waits...)
 		l.worst = max(l.worst, worstSecond(arrivals)/capacities[i])
 	}
+	slices.SortFunc(all, time.Time.Compare)
+	l.burst = worstSecond(all)
 	slices.Sort(l.waits)
 	if len(l.waits) == 0 {
-		t.Fatalf("no request came to any pod; %d failed", l.failed)
+		t.Fatalf("no request came to any pod; %d failed: %s", l.failed, l.errors)
 	}
 	return l
 }
@@ -284,6 +294,9 @@ func addressAnswers(t *testing.T) (n float64) {
 func (a arrangement) judge(t *testing.T, l podLoad) (off float64) {
 	t.Helper()
 	turn := l.total() / l.answers
+	if a.shared { // on a slow machine clients pile up, and one answer brings them all
+		turn = max(turn, l.burst)
+	}
 	for i, promise := range a.promise() {
 		want := promise * l.total()
 		off = max(off, l.requests[i]/want)
