@@ -15,10 +15,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// A thread that ends takes the servers with it that it started: only the first one never does.
-func init() { runtime.LockOSThread() }
-
 func main() {
+	runtime.LockOSThread() // a thread that ends takes the servers with it that it started: this one does not
 	if err := command().Execute(); err != nil {
 		fmt.Fprintln(os.Stderr, "benchdns:", err)
 		os.Exit(1)

@@ -176,10 +176,14 @@ func (e Experiment) once(ctx context.Context, l *Lab, p parts, watch *routeWatch
 	}
 	s.drops, f.spells = now.since(earlier), prober.answers(f.at)
 	m, err := f.measure(p, s)
-	if err != nil {
+	if err != nil && !errors.Is(err, errInvalid) {
 		return m, err
 	}
-	return m, l.forget(ctx, p, s.journals, f.at)
+	// What spoiled a measurement, such as a stall of the machine, may have made a site go away too.
+	if err := l.forget(ctx, p, s.journals, f.at); err != nil {
+		return m, err
+	}
+	return m, err
 }
 
 // forget restarts the agents whose site went away since a moment, or whose path to a router did: their guards and sessions
