@@ -34,6 +34,7 @@ type Input struct {
 	Address  error     // why the address is not on the host; nil when it is. Only what is to be announced asks
 	Isolated bool      // no established session carries the prefix
 	Targets  []Target  // hosts that can serve it now; only what is sick or bridged asks
+	Refused  error     // why the bridge did not take it, which is why there are no targets
 	Busy     time.Time // when its bridge was last seen to carry a packet; only what is bridged asks
 	Others   string    // who else is seen to announce it, for people; empty: nobody. Only what is sick asks
 	Brake    string    // why nothing may be withdrawn now, for people; empty: it may

@@ -165,7 +165,7 @@ func TestNobodyWithdrawsForLoad(t *testing.T) {
 	for f := range reflect.TypeFor[Input]().Fields() {
 		got = append(got, f.Name)
 	}
-	want := []string{"Now", "Health", "Address", "Isolated", "Targets", "Busy", "Others", "Brake", "Drain", "Written", "Stop", "Hurry"}
+	want := []string{"Now", "Health", "Address", "Isolated", "Targets", "Refused", "Busy", "Others", "Brake", "Drain", "Written", "Stop", "Hurry"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("think twice (-want +got)\n%s", diff)
 	}

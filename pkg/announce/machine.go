@@ -71,7 +71,7 @@ type view struct {
 type world interface {
 	address(vip int) error
 	isolated(vip int) bool
-	targets(vip int) []Target
+	targets(vip int) ([]Target, error)
 	busy(vip int) time.Time
 	others(vip int) string
 }
@@ -145,7 +145,7 @@ func (m *machine) input(v view, i int) Input {
 		in.Address = v.address(i)
 	}
 	if in.Health.State == health.Down && was.State != Withdrawn || len(was.Targets) > 0 || was.State.marked() {
-		in.Targets = v.targets(i)
+		in.Targets, in.Refused = v.targets(i)
 	}
 	if len(was.Targets) > 0 {
 		in.Busy = v.busy(i)

@@ -28,7 +28,9 @@ func (o *outside) isolated(vip int) bool { return o.isolation[vip] }
 
 func (o *outside) address(vip int) error { return o.keeper.blocked(o.vips[vip].VIP) }
 
-func (o *outside) targets(vip int) []Target { return o.repair.targets(o.vips[vip].Address, o.now) }
+func (o *outside) targets(vip int) ([]Target, error) {
+	return o.repair.targets(o.vips[vip].Address, o.now)
+}
 
 func (o *outside) busy(vip int) time.Time { return o.repair.busy(o.vips[vip].Address) }
 

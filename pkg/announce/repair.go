@@ -30,16 +30,22 @@ type repair struct {
 	asked    bool       // it was asked once: until then it keeps what it found
 	doubtful bool       // the last Set failed: what the kernel has is not known
 	found    map[netip.Prefix][]Target
-	until    time.Time                  // found counts
-	blocked  map[netip.Prefix]time.Time // VIPs that could not be bridged, and until when they are not tried again
+	until    time.Time                // found counts
+	blocked  map[netip.Prefix]refusal // VIPs that could not be bridged
 	urged    []netip.Addr
 	again    backoff
+}
+
+// refusal is why a VIP could not be bridged, and until when it is not tried again.
+type refusal struct {
+	err   error
+	until time.Time
 }
 
 func newRepair(log *slog.Logger, parts Parts, m *metrics) *repair {
 	r := &repair{
 		log: log, bridge: parts.Bridge, peers: parts.Peers, metrics: m,
-		found: make(map[netip.Prefix][]Target), blocked: make(map[netip.Prefix]time.Time),
+		found: make(map[netip.Prefix][]Target), blocked: make(map[netip.Prefix]refusal),
 	}
 	if r.bridge != nil {
 		r.bridgeChanged = r.bridge.Changed()
@@ -66,15 +72,18 @@ func (r *repair) resume(m *machine) {
 	}
 }
 
-// targets returns who can serve the VIP now, as far as it can be bridged.
-func (r *repair) targets(vip netip.Prefix, now time.Time) []Target {
-	if r.bridge == nil || r.peers == nil || now.Before(r.blocked[vip]) {
-		return nil
+// targets returns who can serve the VIP now, as far as it can be bridged, and why it could not.
+func (r *repair) targets(vip netip.Prefix, now time.Time) ([]Target, error) {
+	if r.bridge == nil || r.peers == nil {
+		return nil, nil
+	}
+	if refused := r.blocked[vip]; now.Before(refused.until) {
+		return nil, refused.err
 	}
 	if targets := r.peers.Targets(vip.Addr()); len(targets) > 0 || now.After(r.until) {
-		return targets
+		return targets, nil
 	}
-	return r.found[vip]
+	return r.found[vip], nil
 }
 
 func (r *repair) busy(vip netip.Prefix) time.Time {
@@ -117,8 +126,8 @@ func (r *repair) set(ctx context.Context, wanted []Bridging) repaired {
 	r.metrics.errors.WithLabelValues("bridge").Inc()
 	r.log.Error("not all is bridged as wanted, trying again", "bridges", len(wanted), "err", err)
 	for _, b := range wanted {
-		if concerning(err, b.VIP, ofVIP) != nil && !result.at.Before(r.blocked[b.VIP]) {
-			r.blocked[b.VIP] = result.at.Add(blocked)
+		if about := concerning(err, b.VIP, ofVIP); about != nil && !result.at.Before(r.blocked[b.VIP].until) {
+			r.blocked[b.VIP] = refusal{about, result.at.Add(blocked)}
 			result.failed = true
 		}
 	}
@@ -138,12 +147,12 @@ func ofVIP(err error) (netip.Prefix, bool) {
 // nextTry is when the next VIP may be bridged again.
 func (r *repair) nextTry() (at time.Time) {
 	now := time.Now()
-	for vip, until := range r.blocked {
-		if !now.Before(until) {
+	for vip, refused := range r.blocked {
+		if !now.Before(refused.until) {
 			delete(r.blocked, vip)
 			continue
 		}
-		at = earliest(at, until)
+		at = earliest(at, refused.until)
 	}
 	if now.Before(r.until) {
 		at = earliest(at, r.until)

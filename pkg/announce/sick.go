@@ -38,6 +38,8 @@ func (t turn) down() (Memory, Decision, time.Time) {
 func (t turn) fall() (Memory, Decision, time.Time) {
 	why := t.in.Health.Reason
 	switch {
+	case t.in.Refused != nil:
+		return t.leave(why+"; "+t.nobody(), t.verdict())
 	case len(t.in.Targets) == 0:
 		return t.leave(why, t.verdict())
 	case t.times.Grace < 0 || t.m.State == Degraded: // of which routers were told already that others are better
@@ -67,7 +69,7 @@ func (t turn) bridged() (Memory, Decision, time.Time) {
 	}
 	switch {
 	case len(t.in.Targets) == 0:
-		return t.leave("nobody is left to carry it to: "+t.in.Health.Reason, t.now())
+		return t.leave(t.nobody()+": "+t.in.Health.Reason, t.now())
 	case t.in.Now.Before(due):
 		t.m = t.m.carriedBy(t.best(), t.in.Now) // for it may have been back meanwhile, and not carried
 		return t.stay(due)
@@ -80,7 +82,7 @@ func (t turn) bridged() (Memory, Decision, time.Time) {
 // comes here is carried on.
 func (t turn) depreferred() (Memory, Decision, time.Time) {
 	if len(t.in.Targets) == 0 {
-		return t.leave("nobody is left to carry it to: "+t.in.Health.Reason, t.now())
+		return t.leave(t.nobody()+": "+t.in.Health.Reason, t.now())
 	}
 	t.m = t.m.carriedBy(t.best(), t.in.Now) // for it may have been back meanwhile, and not carried
 	due, most := t.quietAt(), t.m.Bridged.Add(t.times.Max)
@@ -155,6 +157,14 @@ func (t turn) hold(reason string, c Cause) (Memory, Decision, time.Time) {
 func (t turn) bridge(to State, why string, c Cause) (Memory, Decision, time.Time) {
 	m, d, _ := t.enter(to, why+"; bridged to "+names(t.in.Targets), c)
 	return m.carriedBy(t.best(), t.in.Now), d, t.in.Now.Add(Quiet)
+}
+
+// nobody says why a VIP has no targets.
+func (t turn) nobody() string {
+	if t.in.Refused != nil {
+		return "it cannot be bridged: " + t.in.Refused.Error()
+	}
+	return "nobody is left to carry it to"
 }
 
 // guard names the guard that keeps a VIP announced that has gone away so often, this time included.

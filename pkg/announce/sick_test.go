@@ -1,6 +1,7 @@
 package announce
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -46,10 +47,14 @@ func (s situation) bridged(since, busy float64) situation {
 }
 
 func (s situation) targets(t []Target) situation { s.in.Targets = t; return s }
-func (s situation) others() situation            { s.in.Others = "mec-2-a"; return s }
-func (s situation) braked() situation            { s.in.Brake = "too many"; return s }
-func (s situation) hold(h Hold) situation        { s.memory.Hold = h; return s }
-func (s situation) isolated() situation          { s.in.Isolated = true; return s }
+func (s situation) refused() situation {
+	s.in.Targets, s.in.Refused = nil, errors.New("no route")
+	return s
+}
+func (s situation) others() situation     { s.in.Others = "mec-2-a"; return s }
+func (s situation) braked() situation     { s.in.Brake = "too many"; return s }
+func (s situation) hold(h Hold) situation { s.memory.Hold = h; return s }
+func (s situation) isolated() situation   { s.in.Isolated = true; return s }
 
 func (s situation) neverServed() situation { s.memory.Sick = time.Time{}; return s }
 func (s situation) drain() situation       { s.in.Drain = "drained"; return s }
@@ -105,6 +110,10 @@ func TestDecideSick(t *testing.T) {
 			"nobody is left to carry it to: because; announced by mec-2-a", 0},
 		{"bridged, back", open, vip(Bridged, 19).bridged(19, 19.9).up(19.5), Bridged, None, 0, toA, "before", 21.5},
 		{"bridged, back for long enough: no UPDATE", open, vip(Bridged, 17).bridged(17, 19.9).up(18), Up, None, 0, nil, "back before routers were told, up for 2s: fine", 0},
+		{"bridged, and the kernel does not take it", open, vip(Bridged, 19.9).bridged(19.9, 19.9).refused().others(), Withdrawn, Withdraw, 0, nil,
+			"it cannot be bridged: no route: because; announced by mec-2-a", 0},
+		{"falls again, and the kernel did not take it just now", open, vip(Up, 1).refused().others(), Withdrawn, Withdraw, 0, nil,
+			"because; it cannot be bridged: no route; announced by mec-2-a", 0},
 		{"bridged, back, its target dies", open, vip(Bridged, 19).bridged(19, 19.9).up(19.5).targets(nil), Up, None, 0, nil,
 			"back, and nobody else is left to carry it to: fine", 0},
 

@@ -99,16 +99,16 @@ func (s *toySite) address(int) error      { return nil }
 func (s *toySite) busy(vip int) time.Time { return s.traffic[vip] }
 
 // targets is the nearest other host that served the VIP when it was last asked.
-func (s *toySite) targets(vip int) []Target {
+func (s *toySite) targets(vip int) ([]Target, error) {
 	if !s.toy.carry {
-		return nil
+		return nil, nil
 	}
 	for _, other := range s.toy.nearest(s.index)[1:] {
 		if other.ago(peerDelay).serves[vip].serving {
-			return []Target{{other.name(), 1}}
+			return []Target{{other.name(), 1}}, nil
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 func (s *toySite) others(vip int) string {
