@@ -32,6 +32,8 @@ const (
 	takeoverTimeout = 30 * time.Second
 	// returnTimeout is how long the healed site may take to be back: guards may hold one down that failed too often.
 	returnTimeout = 150 * time.Second
+	// settledElsewhere is for how long another host of a site must have answered, with all announced, to be the one that stays.
+	settledElsewhere = 5 * time.Second
 	// usualAftermath is how long losses still count after the service is back where it was.
 	usualAftermath = 5 * time.Second
 	// calm is how long one site must answer alone before a fault.
@@ -282,10 +284,16 @@ func (f *failure) other(ctx context.Context, prober *prober, to *string) error {
 	})
 }
 
-// recovered waits until the healed site answers and all agents announce everything.
+// recovered waits until all agents announce everything and the healed site answers. Where a router has several ways that are as good
+// (RFC 2992), it may lead the client to another host of the site than before: then nothing is back.
 func (f *failure) recovered(ctx context.Context, l *Lab, p parts, prober *prober) error {
+	if err := l.allAnnounced(ctx, p); err != nil {
+		return err
+	}
+	announced := time.Now()
 	err := prober.until(ctx, f.from+" is back", returnTimeout, func(site string, since time.Time) bool {
-		return site == f.from && time.Since(since) > 100*time.Millisecond
+		return site == f.from && time.Since(since) > 100*time.Millisecond ||
+			site != f.from && p.racks[site] == p.racks[f.from] && min(time.Since(since), time.Since(announced)) > settledElsewhere
 	})
 	if err != nil {
 		return err
@@ -295,6 +303,10 @@ func (f *failure) recovered(ctx context.Context, l *Lab, p parts, prober *prober
 			f.back = s.from
 		}
 	}
+	return nil
+}
+
+func (l *Lab) allAnnounced(ctx context.Context, p parts) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, returnTimeout, fmt.Errorf("not every site announces %s after the fault", returnTimeout))
 	defer cancel()
 	for _, site := range p.sites {

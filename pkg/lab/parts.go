@@ -26,12 +26,13 @@ type parts struct {
 	routers  []string
 	players  map[[2]string]string // role and site -> node
 	hosts    map[string]string    // site -> node that owns its network
+	racks    map[string]string    // site -> what its label says, which several hosts may have in common
 	uplinks  map[string]Link      // host -> its link to a router, A being the host's end
 }
 
 // findParts reads the labels. Its errors name the label that lacks or is wrong.
 func findParts(t Topology) (parts, error) {
-	p := parts{players: map[[2]string]string{}, hosts: map[string]string{}, uplinks: map[string]Link{}}
+	p := parts{players: map[[2]string]string{}, hosts: map[string]string{}, racks: map[string]string{}, uplinks: map[string]Link{}}
 	for _, n := range t.Nodes {
 		if err := p.add(n); err != nil {
 			return parts{}, fmt.Errorf("lab %s: node %s: %w", t.Name, n.Name, err)
@@ -65,7 +66,9 @@ func (p *parts) add(n Node) (err error) {
 		if site == "" {
 			return fmt.Errorf("label %s lacks", LabelSite)
 		}
+		rack := site
 		site = cmp.Or(n.Labels[LabelHost], site)
+		p.racks[site] = rack
 		p.players[[2]string{role, site}] = n.Name
 		p.hosts[site] = cmp.Or(n.Host, n.Name)
 		if !slices.Contains(p.sites, site) {

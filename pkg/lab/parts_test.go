@@ -46,7 +46,7 @@ func TestFindParts(t *testing.T) {
 				{Name: "r1", Cmd: []string{"edgelab", "router", "/r.yaml"}},
 				{Name: "a1", Host: "h1", Labels: labels(LabelRole, "agent", LabelSite, "mec-1")},
 				{Name: "s1", Host: "h1", Labels: labels(LabelRole, "service", LabelSite, "mec-1")},
-				{Name: "a2", Labels: labels(LabelRole, "agent", LabelSite, "mec-2")},
+				{Name: "a2", Labels: labels(LabelRole, "agent", LabelSite, "mec-2", LabelHost, "mec-2-b")},
 			},
 			links: []Link{
 				{A: Endpoint{"r1", "eth2"}, B: Endpoint{"h1", "eth1"}},
@@ -55,10 +55,11 @@ func TestFindParts(t *testing.T) {
 			want: parts{
 				client: "client", name: "api.example.",
 				vip: netip.MustParseAddrPort("[2001:db8::80]:7000"), dns: netip.MustParseAddrPort("192.0.2.53:53"),
-				sites: []string{"mec-1", "mec-2"}, routers: []string{"r1"},
-				hosts:   map[string]string{"mec-1": "h1", "mec-2": "a2"},
+				sites: []string{"mec-1", "mec-2-b"}, routers: []string{"r1"},
+				hosts:   map[string]string{"mec-1": "h1", "mec-2-b": "a2"},
+				racks:   map[string]string{"mec-1": "mec-1", "mec-2-b": "mec-2"},
 				uplinks: map[string]Link{"h1": {A: Endpoint{"h1", "eth1"}, B: Endpoint{"r1", "eth2"}}},
-				players: map[[2]string]string{{"agent", "mec-1"}: "a1", {"service", "mec-1"}: "s1", {"agent", "mec-2"}: "a2"},
+				players: map[[2]string]string{{"agent", "mec-1"}: "a1", {"service", "mec-1"}: "s1", {"agent", "mec-2-b"}: "a2"},
 			},
 		},
 	}

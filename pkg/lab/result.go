@@ -44,7 +44,7 @@ type Measured struct {
 	WithdrawMs      float64            `json:"withdraw_ms"`    // the UPDATE was written; without an agent, as DetectMs
 	Lost            int                `json:"lost"`           // until 5 s after the service is back where it was
 	LostOnReturn    int                `json:"lost_on_return"` // of these, after the fault was healed
-	ReturnMs        float64            `json:"return_ms"`      // from healing until the site answers again
+	ReturnMs        float64            `json:"return_ms"`      // from healing until the site answers again; 0: the client stayed with another as near
 	MTTRMs          float64            `json:"mttr_ms"`        // lost x probe interval (Equation 4.1 of the source thesis)
 	GapMs           float64            `json:"gap_ms"`         // the longest: last answered send before -> first answered send after
 	RTTMs           float64            `json:"rtt_ms"`         // median round trip from the client to the site that fails
@@ -105,7 +105,7 @@ func (r Result) Summary(w io.Writer) error {
 	row(t, "of these on return", r.Runs, func(m Measured) (float64, bool) { return float64(m.LostOnReturn), true })
 	row(t, "lost x interval (MTTR)", r.Runs, func(m Measured) (float64, bool) { return m.MTTRMs, true })
 	row(t, "longest gap", r.Runs, func(m Measured) (float64, bool) { return m.GapMs, true })
-	row(t, "healed until back", r.Runs, func(m Measured) (float64, bool) { return m.ReturnMs, true })
+	row(t, "healed until back", r.Runs, func(m Measured) (float64, bool) { return m.ReturnMs, m.ReturnMs > 0 })
 	row(t, "UPDATEs", r.Runs, func(m Measured) (float64, bool) { return float64(m.Updates), true })
 	row(t, "TCP resets", r.Runs, func(m Measured) (float64, bool) {
 		if m.TCP == nil {
