@@ -26,7 +26,8 @@ type Listeners struct {
 	udp   []*udpSocket
 }
 
-// udpSocket is one of several that share an address: each is read by one loop, which waits for it in the kernel.
+// udpSocket is one of several that share an address, one for each processor and the lane: each is read by one loop, which waits for it in
+// the kernel.
 type udpSocket struct {
 	addr     netip.AddrPort
 	wildcard bool // the address that a query came to is in a control message
@@ -88,11 +89,13 @@ func (l *Listeners) listen(addr netip.AddrPort) error {
 	}
 	l.tcp = append(l.tcp, stream.(*net.TCPListener))
 	addr = netip.AddrPortFrom(addr.Addr(), uint16(stream.Addr().(*net.TCPAddr).Port))
-	for i := range runtime.GOMAXPROCS(0) {
+	ordinary := runtime.GOMAXPROCS(0)
+	for i := range ordinary + 1 { // the last one is the lane
 		if err := l.packet(addr, i > 0); err != nil {
 			return err
 		}
 	}
+	l.udp[len(l.udp)-1].sort(ordinary)
 	l.addrs = append(l.addrs, addr)
 	return nil
 }
