@@ -105,6 +105,7 @@ func (p *daemon) load(ctx context.Context, w *watch) *watch {
 		p.joined = p.cluster.Update().Synced // before the sources are joined: a name of the file may be one that the cluster had
 	}
 	p.replace()
+	forgetFile()
 	p.log.Info("reloaded", "config", p.path, "services", len(cfg.Services))
 	return p.watch(ctx)
 }
