@@ -189,9 +189,18 @@ func (a admin) endpoints(st dnsserver.Standing, which func(netip.Addr) bool) []d
 		if w, weighed := weights[netip.AddrPortFrom(e.Address, e.Port)]; weighed {
 			one.Weighing, one.LoadAge = weighing(w)
 		}
+		one.NoLoad = a.noLoad(st.Name, e)
 		all = append(all, one)
 	}
 	return all
+}
+
+// noLoad tells why the load of an endpoint is not told now; empty: it is, or need not be.
+func (a admin) noLoad(service string, e steering.Endpoint) string {
+	if a.cluster != nil && a.cluster.names[service] != nil {
+		return a.cluster.trouble(a.cluster.names[service], e, time.Now())
+	}
+	return a.source.trouble(service, e)
 }
 
 // weighing tells what made a weight, and the age in seconds of the load in it; nil: there is none.

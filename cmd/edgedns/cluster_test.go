@@ -76,6 +76,12 @@ func TestCluster(t *testing.T) {
 	if got := ask(t, "_http._tcp.web.edge.example.", dns.TypeSRV); !strings.HasPrefix(got, "NOERROR ") {
 		t.Errorf("SRV: %q", got)
 	}
+	page := scrape(t)
+	for _, line := range []string{"anyedge_kube_synced 1", "anyedge_kube_names 1", `anyedge_kube_objects{resource="endpointslices"} 1`, "anyedge_dns_services 2"} {
+		if !strings.Contains(page, "\n"+line+"\n") {
+			t.Errorf("no line %s", line)
+		}
+	}
 	checkClusterMetrics(t)
 	for _, order := range []struct{ name, want string }{{"drain", "NOERROR 10.0.0.2/1"}, {"undrain", "NOERROR 10.0.0.1/5 10.0.0.2/5"}} {
 		if status, _, stderr := runOnce(t, order.name, "web.edge.example", "10.0.0.1", "--socket", socket); status != 0 {
@@ -115,14 +121,10 @@ func TestCluster(t *testing.T) {
 	}
 }
 
+// checkClusterMetrics wants every metric of a cluster in the operators' page.
 func checkClusterMetrics(t *testing.T) {
 	t.Helper()
 	page := scrape(t)
-	for _, line := range []string{"anyedge_kube_synced 1", "anyedge_kube_names 1", `anyedge_kube_objects{resource="endpointslices"} 1`, "anyedge_dns_services 2"} {
-		if !strings.Contains(page, "\n"+line+"\n") {
-			t.Errorf("no line %s", line)
-		}
-	}
 	problems, err := promlint.New(strings.NewReader(page)).Lint()
 	if err != nil {
 		t.Fatal(err)

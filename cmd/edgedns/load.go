@@ -2,6 +2,7 @@ package main
 
 import (
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/anyedge/anyedge/internal/config"
@@ -15,10 +16,17 @@ const idleWait = time.Hour
 
 // loads are what is known of the load of endpoints, and what follows from it. They outlive configurations.
 type loads struct {
-	scraper *discovery.Scraper
-	weights discovery.Weights
-	period  time.Duration // between two looks; zero: no service has a load
-	known   []steering.Load
+	scraper       *discovery.Scraper
+	weights       discovery.Weights
+	file, cluster wanted
+	known         []steering.Load
+}
+
+// wanted is what one source of services wants to know.
+type wanted struct {
+	targets []discovery.Target
+	has     func(service string) bool // nil: none
+	period  time.Duration             // between two looks; zero: no service has a load
 }
 
 func newLoads(log *slog.Logger, services []config.DNSService) *loads {
@@ -27,25 +35,38 @@ func newLoads(log *slog.Logger, services []config.DNSService) *loads {
 	return l
 }
 
-// set takes on the services of a configuration; of those that stay, what is known is kept. Of two looks in an interval, one
-// finds each sample soon after it came.
+// set takes on the services of a configuration. Of two looks in an interval, one finds each sample soon after it came.
 func (l *loads) set(services []config.DNSService) {
-	var targets []discovery.Target
 	names := make(map[string]bool)
-	l.period = 0
+	l.file = wanted{has: func(name string) bool { return names[name] }}
 	for _, s := range services {
 		names[s.Name] = true
-		if half := s.Load.Interval / 2; half > 0 && (l.period == 0 || half < l.period) {
-			l.period = half
-		}
-		for _, t := range s.Load.Targets {
-			if t != (discovery.Target{}) {
-				targets = append(targets, t)
-			}
+		l.file.look(s.Load.Interval)
+		l.file.ask(s.Load.Targets)
+	}
+	l.apply()
+}
+
+// look has a look taken twice in an interval; zero: of nothing.
+func (w *wanted) look(interval time.Duration) {
+	if half := interval / 2; half > 0 && (w.period == 0 || half < w.period) {
+		w.period = half
+	}
+}
+
+// ask has targets asked but for zero ones.
+func (w *wanted) ask(targets []discovery.Target) {
+	for _, t := range targets {
+		if t != (discovery.Target{}) {
+			w.targets = append(w.targets, t)
 		}
 	}
-	l.scraper.Set(targets...)
-	l.weights.Keep(func(name string) bool { return names[name] })
+}
+
+// apply states what all sources want; of services that stay, what is known is kept.
+func (l *loads) apply() {
+	l.scraper.Set(slices.Concat(l.file.targets, l.cluster.targets)...)
+	l.weights.Keep(func(name string) bool { return l.file.has(name) || l.cluster.has != nil && l.cluster.has(name) })
 }
 
 // weigh sets the weights of sv, which is s as it is now, where its load or the time may have changed any; news: its
@@ -62,12 +83,7 @@ func (l *loads) of(s config.DNSService, status []health.Status) []steering.Load 
 	if s.Load.Interval == 0 {
 		return nil
 	}
-	l.known = append(l.known[:0], make([]steering.Load, len(s.Endpoints))...)
-	for i, t := range s.Load.Targets {
-		if t != (discovery.Target{}) {
-			l.known[i] = l.scraper.Latest(t)
-		}
-	}
+	l.ofTargets(s.Load.Targets, len(s.Endpoints))
 	for i, st := range status {
 		c, last := s.Checks[i], st.Checks[0]
 		if s.Load.Checks != nil && s.Load.Checks[c.Index] && !last.Passed.IsZero() {
@@ -77,14 +93,34 @@ func (l *loads) of(s config.DNSService, status []health.Status) []steering.Load 
 	return l.known
 }
 
+// ofTargets returns what the first targets of n told, until it is called again.
+func (l *loads) ofTargets(targets []discovery.Target, n int) []steering.Load {
+	l.known = append(l.known[:0], make([]steering.Load, n)...)
+	for i, t := range targets {
+		if t != (discovery.Target{}) {
+			l.known[i] = l.scraper.Latest(t)
+		}
+	}
+	return l.known
+}
+
 // next is when to look again.
 func (l *loads) next(now time.Time) time.Time {
 	next := now.Add(idleWait)
-	if l.period > 0 {
-		next = now.Add(l.period)
+	for _, w := range []wanted{l.file, l.cluster} {
+		if w.period > 0 {
+			next = earlier(next, now.Add(w.period))
+		}
 	}
-	if due := l.weights.Next(); !due.IsZero() && due.Before(next) {
-		next = due
+	if due := l.weights.Next(); !due.IsZero() {
+		next = earlier(next, due)
 	}
 	return next
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }

@@ -101,8 +101,8 @@ func (p *daemon) load(ctx context.Context, w *watch) *watch {
 	p.source = p.source.reloaded(cfg)
 	p.reload.Loaded = p.reload.Tried
 	if p.cluster != nil {
-		p.cluster.Accept(acceptable(cfg))
-		p.joined = p.cluster.Update().Synced // before the sources are joined: a name of the file may be one that the cluster had
+		p.cluster.source.Accept(acceptable(cfg))
+		p.cluster.take(time.Now()) // before the sources are joined: a name of the file may be one that the cluster had
 	}
 	p.replace()
 	forgetFile()

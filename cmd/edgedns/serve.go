@@ -19,7 +19,7 @@ import (
 	"github.com/anyedge/anyedge/pkg/dnsapi"
 	"github.com/anyedge/anyedge/pkg/dnsserver"
 	"github.com/anyedge/anyedge/pkg/health"
-	"github.com/anyedge/anyedge/pkg/kube"
+	"github.com/anyedge/anyedge/pkg/steering"
 )
 
 // daemon is everything that runs, opened and not started.
@@ -32,9 +32,8 @@ type daemon struct {
 	monitor   current
 	loads     *loads
 	source    *source
-	cluster   *kube.Source // nil: none
-	joined    bool         // everything in the cluster is known
-	path      string       // of the configuration
+	cluster   *cluster // nil: none
+	path      string   // of the configuration
 	hangups   <-chan os.Signal
 	reloads   reloads
 	socket    net.Listener // of the admin API; nil: none
@@ -62,7 +61,10 @@ func serve(ctx context.Context, path string, cfg config.DNS, log *slog.Logger, h
 	g.Go(func() error { p.tellManager(ctx); return nil })
 	g.Go(func() error { return p.serveAdmin(ctx) })
 	if p.cluster != nil {
-		g.Go(func() error { return p.cluster.Run(ctx) })
+		g.Go(func() error { return p.cluster.source.Run(ctx) })
+		if p.cluster.meter != nil {
+			g.Go(func() error { return p.cluster.meter.Run(ctx) })
+		}
 	}
 	if p.metrics != nil {
 		g.Go(func() error { return debughttp.Serve(ctx, p.metrics, p.registry, log) })
@@ -107,11 +109,14 @@ func open(cfg config.DNS, log *slog.Logger) (_ *daemon, err error) {
 	}); err != nil {
 		return nil, err
 	}
-	if p.cluster, err = newCluster(cfg, log); err != nil {
+	if p.cluster, err = newCluster(cfg, p.loads, p.drains, log); err != nil {
 		return nil, err
 	}
 	if p.cluster != nil {
-		p.registry.MustRegister(p.cluster)
+		p.registry.MustRegister(p.cluster.source)
+		if p.cluster.meter != nil {
+			p.registry.MustRegister(p.cluster.meter)
+		}
 	}
 	p.monitor.Store(health.NewMonitor(log, checks(cfg.Services)...))
 	p.registry.MustRegister(p.server, p.queries, &p.monitor, p.loads.scraper, &p.loads.weights, p.reloads.success, p.reloads.last,
@@ -150,7 +155,7 @@ func (p *daemon) follow(ctx context.Context) error {
 	due := time.NewTimer(0)
 	defer due.Stop()
 	for {
-		due.Reset(time.Until(p.source.next))
+		due.Reset(time.Until(p.due()))
 		select {
 		case <-ctx.Done():
 			return nil
@@ -177,10 +182,19 @@ func (p *daemon) update() {
 		p.replace()
 		return
 	}
-	for _, sv := range p.source.changes(status) {
-		if err := p.server.Update(sv); err != nil {
-			p.log.Error("a change is refused, the service stays as it was", "err", err)
-		}
+	changed := p.source.changes(status)
+	if p.cluster != nil {
+		changed = append(changed, p.cluster.changes(time.Now())...)
+	}
+	for _, sv := range changed {
+		p.tell(sv)
+	}
+}
+
+// tell tells the server of a service whose names are as they were.
+func (p *daemon) tell(sv steering.Service) {
+	if err := p.server.Update(sv); err != nil {
+		p.log.Error("a change is refused, the service stays as it was", "err", err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/anyedge/anyedge/internal/config"
+	"github.com/anyedge/anyedge/pkg/discovery"
 	"github.com/anyedge/anyedge/pkg/dnsserver"
 	"github.com/anyedge/anyedge/pkg/health"
 	"github.com/anyedge/anyedge/pkg/steering"
@@ -103,6 +104,18 @@ func (s *source) up(st health.Status) time.Time {
 		return st.Since
 	}
 	return time.Time{}
+}
+
+// trouble tells why the load of an endpoint is not told now; empty: it is, or need not be.
+func (s *source) trouble(service string, e steering.Endpoint) string {
+	for _, one := range s.cfg.Services {
+		for i, t := range one.Load.Targets {
+			if one.Name == service && one.Endpoints[i].Address == e.Address && t != (discovery.Target{}) {
+				return s.loads.scraper.Trouble(t)
+			}
+		}
+	}
+	return ""
 }
 
 func allTold(status []health.Status) bool {

@@ -103,7 +103,7 @@ func picked(e dnsapi.Endpoint) string {
 // remark joins what is known of an endpoint.
 func remark(e dnsapi.Endpoint) string {
 	var words []string
-	for _, part := range []struct{ head, text string }{{"draining: ", e.Draining}, {"", e.Weighing}, {"", e.Reason}} {
+	for _, part := range []struct{ head, text string }{{"draining: ", e.Draining}, {"", e.Weighing}, {"no load: ", e.NoLoad}, {"", e.Reason}} {
 		if part.text != "" {
 			words = append(words, part.head+part.text)
 		}

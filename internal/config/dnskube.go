@@ -18,13 +18,14 @@ type Kubernetes struct {
 	Pods       bool     // read pods
 	Status     bool     // write statuses and events
 	Resync     time.Duration
+	Load       *KubernetesLoad // nil: none
 }
 
 func kubernetes(it item, zones zones) *Kubernetes {
 	if !it.present() {
 		return nil
 	}
-	o := it.object([]string{"kubeconfig", "namespaces", "class", "domain", "node", "pods", "status", "resync"}, nil)
+	o := it.object([]string{"kubeconfig", "namespaces", "class", "domain", "node", "pods", "status", "resync", "load"}, nil)
 	k := &Kubernetes{
 		Kubeconfig: o.get("kubeconfig").filePath(),
 		Namespaces: namespaces(o.get("namespaces")),
@@ -35,6 +36,7 @@ func kubernetes(it item, zones zones) *Kubernetes {
 		Status:     o.get("status").boolean(true),
 		Resync:     o.get("resync").duration(kubeResync, minKubeResync, maxKubeResync),
 	}
+	k.Load = kubernetesLoad(o.get("load"), k.Pods)
 	if k.Class == "" {
 		k.Class = "anyedge"
 	}

@@ -47,11 +47,11 @@ func load(service object, s DNSService, pods []object) Load {
 	}
 	switch o.need("type", "one of "+strings.Join(loadTypes(), ", ")).choice("", loadTypes(), nil) {
 	case "prometheus":
-		return askedLoad(o, s, pods, discovery.Target{Format: discovery.Prometheus, Path: "/metrics"})
+		return askedLoad(o, s, pods, discovery.Prometheus)
 	case "json":
-		return askedLoad(o, s, pods, discovery.Target{Format: discovery.JSON, Path: "/load"})
+		return askedLoad(o, s, pods, discovery.JSON)
 	case "orca":
-		return askedLoad(o, s, pods, discovery.Target{Format: discovery.ORCA, Path: "/"})
+		return askedLoad(o, s, pods, discovery.ORCA)
 	case "check":
 		return checkLoad(o, s, pods)
 	default:
@@ -81,8 +81,9 @@ func checkLoad(o object, s DNSService, pods []object) Load {
 	return l
 }
 
-// askedLoad has every endpoint asked as t says, but for those whose load is given.
-func askedLoad(o object, s DNSService, pods []object, t discovery.Target) Load {
+// askedLoad has every endpoint asked in a format, but for those whose load is given.
+func askedLoad(o object, s DNSService, pods []object, f discovery.Format) Load {
+	t := discovery.Target{Format: f, Path: f.Path()}
 	if o.has("path") {
 		t.Path = destination{object: o}.path()
 	}

@@ -266,6 +266,9 @@ func TestParseDNSSample(t *testing.T) {
 		Kubernetes: &Kubernetes{
 			Kubeconfig: "/etc/anyedge/kubeconfig", Namespaces: []string{"shop", "media"}, Class: "anyedge", Domain: "edge.example.",
 			Node: "edge-1", Pods: true, Status: true, Resync: 10 * time.Minute,
+			Load: &KubernetesLoad{
+				Interval: time.Second, Timeout: 500 * time.Millisecond, Pods: true, Kubelets: &Kubelets{Port: 10250}, MetricsAPI: true,
+			},
 		},
 	}
 	want.RateLimit.Exempt = []netip.Prefix{netip.MustParsePrefix("2001:db8:53::/48")}

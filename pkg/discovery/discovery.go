@@ -31,6 +31,28 @@ func (f Format) String() string {
 	}
 }
 
+// Path is where pods tell it unless they say otherwise.
+func (f Format) Path() string {
+	switch f {
+	case Prometheus:
+		return "/metrics"
+	case JSON:
+		return "/load"
+	default:
+		return "/"
+	}
+}
+
+// FormatOf returns the format of a name; ok is false where there is none.
+func FormatOf(name string) (f Format, ok bool) {
+	for f = Prometheus; f <= ORCA; f++ {
+		if f.String() == name {
+			return f, true
+		}
+	}
+	return 0, false
+}
+
 // A Target is where one pod tells its load. Who asks for the same target twice has it asked once.
 type Target struct {
 	Address  netip.AddrPort

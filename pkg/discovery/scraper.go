@@ -48,6 +48,7 @@ type target struct {
 	number uint64
 	layout *layout
 	latest atomic.Pointer[steering.Load] // nil: none yet
+	why    atomic.Pointer[string]        // the last request failed; nil: it did not
 
 	// Of the goroutine that asks it:
 	line   *line
@@ -113,6 +114,20 @@ func (s *Scraper) Latest(t Target) steering.Load {
 		return steering.Load{}
 	}
 	return known.load()
+}
+
+// Trouble returns why t did not tell its load when it was asked last; empty: it did, or was not asked yet.
+func (s *Scraper) Trouble(t Target) string {
+	s.mu.Lock()
+	known := s.targets[t]
+	s.mu.Unlock()
+	if known == nil {
+		return ""
+	}
+	if why := known.why.Load(); why != nil {
+		return *why
+	}
+	return ""
 }
 
 func (t *target) load() steering.Load {
@@ -201,10 +216,21 @@ func (s *Scraper) queue(ctx context.Context, t *target) {
 		return // that tells nothing of the pod
 	}
 	s.metrics.request(err, time.Since(began))
+	t.fault(err)
 	if failed := err != nil; failed != t.failed {
 		t.failed = failed
 		s.tell(t, err)
 	}
+}
+
+// fault keeps why the last request failed.
+func (t *target) fault(err error) {
+	if err == nil {
+		t.why.Store(nil)
+		return
+	}
+	text := err.Error()
+	t.why.Store(&text)
 }
 
 func (s *Scraper) tell(t *target, err error) {

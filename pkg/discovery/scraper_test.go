@@ -167,6 +167,10 @@ func TestScraperTells(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		page.Store(func() string { return "up 1\n" })
 		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		if got, want := s.Trouble(target), "tells none of the metrics that are looked for"; got != want {
+			t.Errorf("trouble %q, want %q", got, want)
+		}
 		page.Store(func() string { time.Sleep(time.Second); return "" })
 		time.Sleep(3 * time.Second)
 		page.Store(inFlight(2))
@@ -180,6 +184,9 @@ level=INFO msg="load is told again" target=[::1]:1 path=/metrics
 		}
 		if got := s.Latest(target).InFlight; got != steering.Read(2) {
 			t.Errorf("in flight %v", got)
+		}
+		if got := s.Trouble(target) + s.Trouble(fakeTarget(2)); got != "" {
+			t.Errorf("trouble %q", got)
 		}
 	})
 }

@@ -68,6 +68,7 @@ type Endpoint struct {
 	Weight   float64    `json:"weight"`             // what that has become by load and slow start
 	Weighing string     `json:"weighing,omitempty"` // what made the weight of the capacity
 	LoadAge  *float64   `json:"load_age_s,omitempty"`
+	NoLoad   string     `json:"no_load,omitempty"`  // why its load is not told now; empty: it is, or need not be
 	Share    float64    `json:"share"`              // of the answers of its family that begin with it; by hash, of clients
 	Picked   bool       `json:"picked,omitempty"`   // in a Decision: it is in the answer
 	Draining string     `json:"draining,omitempty"` // why it gets nothing new; empty: it does

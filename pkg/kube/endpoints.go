@@ -14,6 +14,21 @@ import (
 // order of events leaves no trace; an address that several slices have, as it moves from one to another, is in the best
 // state that one of them tells. here is the node that this runs on; empty: not known.
 func join(p port, from map[key]*slice, pods map[key]*pod, here string) []steering.Endpoint {
+	found := candidates(p, from, pods)
+	var all []steering.Endpoint
+	capacity := capacities(found)
+	for _, at := range sorted(found, netip.AddrPort.Compare) {
+		if c := found[at]; c.rank() > 0 {
+			e := c.steered(at, here)
+			e.Capacity = capacity(c.pod)
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+// candidates are the endpoints of a port, whatever their states.
+func candidates(p port, from map[key]*slice, pods map[key]*pod) map[netip.AddrPort]candidate {
 	found := make(map[netip.AddrPort]candidate)
 	for _, s := range from {
 		number, serves := s.port(p)
@@ -28,16 +43,7 @@ func join(p port, from map[key]*slice, pods map[key]*pod, here string) []steerin
 			}
 		}
 	}
-	var all []steering.Endpoint
-	capacity := capacities(found)
-	for _, at := range sorted(found, netip.AddrPort.Compare) {
-		if c := found[at]; c.rank() > 0 {
-			e := c.steered(at, here)
-			e.Capacity = capacity(c.pod)
-			all = append(all, e)
-		}
-	}
-	return all
+	return found
 }
 
 // port is the port's number at the endpoints of the slice, where the name of a target port has become a number. A Service
@@ -105,13 +111,9 @@ func asLabel(s string) string {
 }
 
 // capacities returns how capacities are told: as annotated; else by limits, or by requests, of processor time, where all
-// pods have them, because those of some would say nothing beside the others.
+// pods have them.
 func capacities(found map[netip.AddrPort]candidate) func(*pod) float64 {
-	limited, requested := true, true
-	for _, c := range found {
-		limited = limited && c.pod != nil && c.pod.limit > 0
-		requested = requested && c.pod != nil && c.pod.request > 0
-	}
+	limited, requested := declared(found)
 	return func(p *pod) float64 {
 		if p != nil {
 			if c, told := p.capacity(); told {
@@ -127,6 +129,17 @@ func capacities(found map[netip.AddrPort]candidate) func(*pod) float64 {
 			return 1
 		}
 	}
+}
+
+// declared tells whether all pods have limits of processor time, and whether all have requests: those of some would say
+// nothing beside the others.
+func declared(found map[netip.AddrPort]candidate) (limits, requests bool) {
+	limits, requests = true, true
+	for _, c := range found {
+		limits = limits && c.pod != nil && c.pod.limit > 0
+		requests = requests && c.pod != nil && c.pod.request > 0
+	}
+	return limits, requests
 }
 
 // protocolOf is that of SRV records; empty: they have no name for it.

@@ -28,6 +28,7 @@ type Config struct {
 	Domain     string        // where default names lie, fully qualified; empty: there are none
 	Node       string        // that this runs on; empty: not known
 	NoPods     bool          // do without pods: no capacities, and instances only of endpoints that have a host name
+	Loads      bool          // Behind will be asked
 	NoStatus   bool          // write neither status nor events
 	Resync     time.Duration // list anew so often; 0: DefaultResync
 	Log        *slog.Logger
@@ -91,7 +92,7 @@ func newSource(cfg Config, restConfig *rest.Config) (*Source, error) {
 	s := &Source{
 		cfg: cfg, client: c, log: cfg.Log.With("source", "kubernetes"),
 		changed: make(chan struct{}, 1), told: make(chan struct{}, 1),
-		world: newWorld(rules{cfg.Class, cfg.Domain, cfg.Node, cfg.NoPods, cfg.Accept}),
+		world: newWorld(rules{cfg.Class, cfg.Domain, cfg.Node, cfg.NoPods, cfg.Loads, cfg.Accept}),
 	}
 	namespaces := cfg.Namespaces
 	if len(namespaces) == 0 {

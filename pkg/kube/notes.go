@@ -28,6 +28,13 @@ const (
 	noteAnyPort  = "any-port" // "true": clients of the Ingress take the port from SRV or HTTPS records
 	noteTLS      = "tls"      // "pods": the pods have the certificate
 	noteCapacity = "capacity" // of a pod
+
+	noteLoad     = "load" // how the pods tell it: "prometheus", "json" or "orca"
+	noteLoadPort = "load-port"
+	noteLoadPath = "load-path"
+	noteInFlight = "load-in-flight" // what they call a signal, as the two below
+	noteLatency  = "load-latency"
+	noteCPU      = "load-cpu"
 )
 
 // maxAnswers is what an answer may hold.
@@ -71,17 +78,24 @@ type settings struct {
 	panic   steering.Panic
 	port    string
 	anyPort bool
+	asked   Asked
 	trouble []problem
 }
 
 func (n notes) settings() settings {
 	s := settings{policy: steering.RoundRobin, answers: 1, port: n[notePort]}
 	for _, name := range slices.Sorted(maps.Keys(n)) {
-		if err := s.read(name, n[name]); err != nil {
-			s.trouble = append(s.trouble, problem{reasonAnnotation, fmt.Sprintf("%s%s: %s", prefix, name, err)})
-		}
+		s.bad(name, s.read(name, n[name]))
 	}
+	s.bad(noteLoad, s.checkLoad())
 	return s
+}
+
+// bad tells of a note that cannot be taken as it is; a nil error is none.
+func (s *settings) bad(name string, err error) {
+	if err != nil {
+		s.trouble = append(s.trouble, problem{reasonAnnotation, fmt.Sprintf("%s%s: %s", prefix, name, err)})
+	}
 }
 
 func (s *settings) read(name, value string) error {
@@ -114,7 +128,7 @@ func (s *settings) read(name, value string) error {
 		return oneOf(value, "true", "false")
 	case noteHostname, notePort:
 	default:
-		return fmt.Errorf("is not known: here may stand %s", strings.Join(known, ", "))
+		return s.readLoad(name, value)
 	}
 	return nil
 }
@@ -122,6 +136,7 @@ func (s *settings) read(name, value string) error {
 // known are the notes of Services and Ingresses.
 var known = []string{
 	noteHostname, noteExpose, notePolicy, noteAnswers, notePanic, noteBelow, notePort, noteAnyPort, noteTLS,
+	noteLoad, noteLoadPort, noteLoadPath, noteInFlight, noteLatency, noteCPU,
 }
 
 var policies = []steering.Policy{

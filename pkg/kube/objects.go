@@ -104,8 +104,9 @@ type endpoint struct {
 
 type pod struct {
 	meta
-	index          string // among those of its StatefulSet; empty: none
-	limit, request int64  // of processor time, in thousandths of a core; 0: none
+	index          string                    // among those of its StatefulSet; empty: none
+	limit, request int64                     // of processor time, in thousandths of a core; 0: none
+	host           unique.Handle[netip.Addr] // of its node; not valid: it has none yet
 }
 
 // reduce keeps of an object of the API what answers are made of. What is reduced already comes back as it is.
@@ -191,6 +192,8 @@ func reduceEndpoint(o *discoveryv1.Endpoint) (e endpoint, ok bool) {
 
 func reducePod(o *corev1.Pod) *pod {
 	p := &pod{meta: newMeta(&o.ObjectMeta), index: o.Labels["apps.kubernetes.io/pod-index"]}
+	host, _ := netip.ParseAddr(o.Status.HostIP) // not valid where it is none
+	p.host = unique.Make(host.Unmap())
 	limited := true
 	for _, c := range o.Spec.Containers {
 		limit := c.Resources.Limits.Cpu().MilliValue()
@@ -229,7 +232,7 @@ func deref[T any](p *T) (v T) {
 
 // equal tells whether both say the same of their endpoints: pods change often in what does not matter here.
 func (p *pod) equal(other *pod) bool {
-	return p.index == other.index && p.limit == other.limit && p.request == other.request && p.notes.equal(other.notes)
+	return p.index == other.index && p.limit == other.limit && p.request == other.request && p.host == other.host && p.notes.equal(other.notes)
 }
 
 func sorted[K comparable, V any](m map[K]V, compare func(a, b K) int) []K {

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -67,14 +68,14 @@ func (w *world) build(name string, c claim) (steering.Service, bool) {
 		w.deny(name, c.owner, reasonExternal, "%s: Service %s is of type ExternalName and has no pods", name, c.backend)
 		return s, false
 	}
-	wanted := c.port
-	if wanted == "" {
-		wanted = set.port
-	}
+	wanted := cmp.Or(c.port, set.port)
 	p, found := backend.port(wanted)
 	if !found {
 		w.note(name, problem{reasonNoPort, fmt.Sprintf("%s: Service %s has no port %s", name, c.backend, wanted)})
 		return s, true
+	}
+	if set.asked.Format != "" && cmp.Or(set.asked.Port, p.number) == 0 {
+		w.note(name, problem{reasonAnnotation, fmt.Sprintf("%s%s: the Service has no port to ask: annotate %s%s", prefix, noteLoad, prefix, noteLoadPort)})
 	}
 	s.Endpoints = join(p, w.sliced[c.backend], w.pods, w.rules.node)
 	if odd := oddPort(s.Endpoints); c.web && odd != 0 && !set.anyPort {

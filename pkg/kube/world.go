@@ -13,6 +13,7 @@ type rules struct {
 	domain string                  // of default names; empty: none
 	node   string                  // that this runs on; empty: not known
 	noPods bool                    // nothing will be told of pods
+	loads  bool                    // somebody wants to know who is behind endpoints
 	accept func(name string) error // nil: every name; the error says why a name cannot be served
 }
 
@@ -182,7 +183,7 @@ func (w *world) touchAll() {
 
 // An Update is what changed since the one before: of desired state, not of events.
 type Update struct {
-	Set  []steering.Service // those that are new, or not as they were; sorted by name
+	Set  []steering.Service // those that are new, or not as they were, or, with Config.Loads, perhaps not Behind; sorted by name
 	Gone []string           // names that are served no more; sorted
 
 	Synced bool // everything was read once; before, nothing is told
@@ -197,7 +198,7 @@ func (w *world) update() (u Update) {
 		old, was := w.served[name]
 		now, is := w.translate(name)
 		switch {
-		case is && (!was || !old.Equal(now)):
+		case is && (!was || w.rules.loads || !old.Equal(now)):
 			w.served[name] = now
 			u.Set = append(u.Set, now)
 		case was && !is:

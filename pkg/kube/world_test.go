@@ -223,7 +223,7 @@ func TestTranslate(t *testing.T) {
 			told: []string{"Service shop/api: serving a.edge.example." +
 				`; BadAnnotation: anyedge/answers: must be a whole number from 1 to 16, not "99"` +
 				`; BadAnnotation: anyedge/any-port: must be true or false, not "yes"` +
-				`; BadAnnotation: anyedge/polcy: is not known: here may stand hostname, expose, policy, answers, panic, panic-below, port, any-port, tls` +
+				`; BadAnnotation: anyedge/polcy: is not known: here may stand hostname, expose, policy, answers, panic, panic-below, port, any-port, tls, load, load-port, load-path, load-in-flight, load-latency, load-cpu` +
 				`; BadAnnotation: anyedge/policy: must be rr or capacity or hash or closest or closest-capacity, not "best"` +
 				`; BadHostname: "-b.edge.example" is no host name: labels have 1 to 63 letters, digits and inner hyphens`},
 		},
@@ -334,6 +334,14 @@ func TestTranslate(t *testing.T) {
 			},
 			want: []string{"a.edge.example. capacity _http._tcp: 10.0.0.1:80 10.0.0.2:80"},
 			told: []string{"Service shop/api: serving a.edge.example."},
+		},
+		{
+			name: "no port to ask for the load", objects: []any{
+				with(aService("hostname=a.edge.example", "policy=capacity", "load=json"), func(s *corev1.Service) { s.Spec.Ports = nil }),
+				with(aSlice("api-1", "10.0.0.1"), func(s *discoveryv1.EndpointSlice) { s.Ports = nil }),
+			},
+			want: []string{"a.edge.example. capacity: 10.0.0.1:0"},
+			told: []string{"Service shop/api: serving a.edge.example.; BadAnnotation: anyedge/load: the Service has no port to ask: annotate anyedge/load-port"},
 		},
 		{
 			name: "the oldest has a name that two ask for", objects: []any{
@@ -545,10 +553,14 @@ func TestUpdate(t *testing.T) {
 
 func TestSettings(t *testing.T) {
 	t.Parallel()
-	got := notes{"policy": "capacity", "answers": "3", "panic": "none", "panic-below": "0.5", "port": "http", "any-port": "true"}.settings()
+	got := notes{
+		"policy": "capacity", "answers": "3", "panic": "none", "panic-below": "0.5", "port": "http", "any-port": "true",
+		"load": "json", "load-port": "9090", "load-path": "/l?x=1", "load-in-flight": "named_metrics.queue", "load-latency": "took_ms", "load-cpu": "a:b",
+	}.settings()
 	want := settings{
 		policy: steering.Capacity, answers: 3, panic: steering.Panic{Mode: steering.PanicNone, Below: 0.5},
 		port: "http", anyPort: true,
+		asked: Asked{Format: "json", Port: 9090, Path: "/l?x=1", InFlight: "named_metrics.queue", Latency: "took_ms", CPU: "a:b"},
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(settings{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -566,6 +578,33 @@ func TestSettings(t *testing.T) {
 		`anyedge/tls: must be pods, not "here"`,
 	}, told); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// What is said of load and cannot be done is told, and nobody is asked.
+func TestLoadSettings(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		notes notes
+		want  string
+	}{
+		{notes{"policy": "hash", "load": "graphite"}, `anyedge/load: must be prometheus or json or orca, not "graphite"`},
+		{notes{"policy": "hash", "load-port": "80"}, `anyedge/load: is missing or wrong, so nothing is asked, whatever the other annotations on load say`},
+		{notes{"load": "prometheus"}, `anyedge/load: does nothing with policy rr: annotate anyedge/policy: capacity`},
+		{notes{"policy": "hash", "load-port": "0"}, `anyedge/load-port: must be a port from 1 to 65535, not "0"`},
+		{notes{"policy": "hash", "load-path": "metrics"}, `anyedge/load-path: must be a path, such as /metrics, not "metrics"`},
+		{notes{"policy": "hash", "load-path": "/ HTTP/1.1\r\nX: y"}, `anyedge/load-path: must be a path, such as /metrics, not "/ HTTP/1.1\r\nX: y"`},
+		{notes{"policy": "hash", "load-path": "/#x"}, `anyedge/load-path: must be a path, such as /metrics, not "/#x"`},
+		{notes{"policy": "hash", "load-cpu": `a{b="c"}`}, `anyedge/load-cpu: must be the name of a metric or field, without labels, not "a{b=\"c\"}"`},
+	} {
+		got := tt.notes.settings()
+		var told []string
+		for _, p := range got.trouble {
+			told = append(told, p.message)
+		}
+		if text := strings.Join(told, "; "); text != tt.want || got.asked != (Asked{}) {
+			t.Errorf("%v: asked %v, told\n%s\nwant\n%s", tt.notes, got.asked, text, tt.want)
+		}
 	}
 }
 
