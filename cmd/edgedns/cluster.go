@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/anyedge/anyedge/internal/config"
@@ -17,12 +16,6 @@ import (
 	"github.com/anyedge/anyedge/pkg/kube"
 	"github.com/anyedge/anyedge/pkg/steering"
 )
-
-// maxClusterName leaves room before a name of the cluster for those of its pods and ports.
-const maxClusterName = 200
-
-// settleEvery bounds how often it is stated anew who is asked for loads: that costs the more the more pods there are.
-const settleEvery = time.Second
 
 // A cluster is Kubernetes as a source, and what drains, loads and time make of its services.
 type cluster struct {
@@ -56,10 +49,7 @@ func newCluster(cfg config.DNS, loads *loads, drains *drains, log *slog.Logger) 
 		return nil, nil
 	}
 	c := &cluster{load: k.Load, loads: loads, drains: drains, names: make(map[string]*member), next: time.Now().Add(idleWait)}
-	node := k.Node
-	if node == "" {
-		node = os.Getenv("NODE_NAME")
-	}
+	node := cmp.Or(cfg.Node, os.Getenv("NODE_NAME"))
 	var err error
 	c.source, err = kube.New(kube.Config{
 		Kubeconfig: k.Kubeconfig, Namespaces: k.Namespaces, Class: k.Class, Domain: k.Domain, Node: node,
@@ -74,65 +64,11 @@ func newCluster(cfg config.DNS, loads *loads, drains *drains, log *slog.Logger) 
 	return c, nil
 }
 
-// newMeter returns who measures pods; nil: nobody is to.
-func newMeter(k *config.Kubernetes, log *slog.Logger) (*kube.Meter, error) {
-	if k.Load == nil || k.Load.Kubelets == nil && !k.Load.MetricsAPI {
-		return nil, nil
-	}
-	cfg := kube.MeterConfig{
-		Kubeconfig: k.Kubeconfig, Namespaces: k.Namespaces, Metrics: k.Load.MetricsAPI,
-		Interval: k.Load.Interval, Timeout: k.Load.Timeout, Log: log,
-	}
-	if to := k.Load.Kubelets; to != nil {
-		cfg.Kubelets = &kube.Kubelets{Port: to.Port, CAFile: to.CAFile, Insecure: to.InsecureSkipVerify}
-	}
-	return kube.NewMeter(cfg)
-}
-
-// acceptable returns the rule for names that the cluster asks for: they have to find room beside those of the file.
-func acceptable(cfg config.DNS) func(name string) error {
-	taken := make(map[string]string)
-	for _, z := range cfg.Zones {
-		taken[z.Name] = "is a zone of edgedns itself"
-		taken["health."+z.Name] = "is the name that checks of edgedns ask for"
-		for _, ns := range z.NS {
-			taken[ns.Name] = "is a name server of edgedns"
-		}
-	}
-	for _, s := range cfg.Services {
-		taken[s.Name] = "is a service of edgedns' own configuration"
-	}
-	return func(name string) error {
-		switch why, is := taken[name]; {
-		case is:
-			return fmt.Errorf("%s %s", name, why)
-		case !inZone(cfg.Zones, name):
-			return fmt.Errorf("%s lies in none of the zones of edgedns", name)
-		case strings.HasPrefix(name, "ip-"):
-			return fmt.Errorf("%s begins with ip-, as names of pods do", name)
-		case len(name) > maxClusterName:
-			return fmt.Errorf("%s is too long: names of pods below it need room", name)
-		default:
-			return nil
-		}
-	}
-}
-
-func inZone(zones []dnsserver.Zone, name string) bool {
-	for _, z := range zones {
-		if strings.HasSuffix(name, "."+z.Name) || z.Name == "." {
-			return true
-		}
-	}
-	return false
-}
-
 // take takes in what changed in the cluster, and returns the services that are not as they were. whole tells that this is not all:
 // names came or went, or the cluster became known.
 func (c *cluster) take(now time.Time) (changed []steering.Service, whole bool) {
 	u := c.source.Update()
 	whole = len(u.Gone) > 0 || u.Synced != c.synced
-	c.synced = u.Synced
 	for _, name := range u.Gone {
 		delete(c.names, name)
 		c.moved = true
@@ -146,145 +82,50 @@ func (c *cluster) take(now time.Time) (changed []steering.Service, whole bool) {
 		c.put(now, m, sv)
 		changed = append(changed, m.Service)
 	}
+	c.synced = u.Synced
 	c.settle(now)
 	return changed, whole
 }
 
 // put makes m what sv is now.
 func (c *cluster) put(now time.Time, m *member, sv steering.Service) {
-	m.Service, m.told = sv, sv.Endpoints
+	told := sv.Endpoints
+	if c.synced {
+		sv.Endpoints = m.rise(now, sv)
+	}
+	m.Service, m.told = sv, told
 	c.find(m)
 	c.drains.apply(&m.Service, m.told)
 	c.weigh(now, m, true)
 }
 
-// find finds out who knows the loads of a service's endpoints.
-func (c *cluster) find(m *member) {
-	if c.load == nil {
-		return
-	}
-	var targets []discovery.Target
-	asked, pods := c.source.Behind(m.Service)
-	switch {
-	case c.load.Pods && asked.Format != "":
-		for _, e := range m.told {
-			targets = append(targets, c.target(asked, e))
+// rise returns the endpoints of sv, which m is to become, each with the time since when it is up where that is so short that it
+// matters. Those of sv are not changed: the source has them, too. Both are sorted.
+func (m *member) rise(now time.Time, sv steering.Service) []steering.Endpoint {
+	all, own, i := sv.Endpoints, false, 0
+	for n, e := range sv.Endpoints {
+		for i < len(m.told) && place(m.told[i]).Compare(place(e)) < 0 {
+			i++
 		}
-		pods = nil
-	case c.meter == nil:
-		pods = nil
-	}
-	if !slices.Equal(m.targets, targets) || !slices.Equal(m.pods, pods) {
-		m.targets, m.pods, c.moved = targets, pods, true
-	}
-}
-
-// target is how an endpoint is asked; the zero Target: it cannot be.
-func (c *cluster) target(a kube.Asked, e steering.Endpoint) discovery.Target {
-	format, known := discovery.FormatOf(a.Format)
-	port := cmp.Or(a.Port, e.Port)
-	if !known || port == 0 {
-		return discovery.Target{}
-	}
-	return discovery.Target{
-		Address: netip.AddrPortFrom(e.Address, port), Path: cmp.Or(a.Path, format.Path()), Format: format,
-		Names:    discovery.Names{InFlight: a.InFlight, Latency: a.Latency, CPU: a.CPU},
-		Interval: c.load.Interval, Timeout: c.load.Timeout,
-	}
-}
-
-// settle states who is asked for loads from now on, if that is news and was not done just before. It sets when to look again.
-func (c *cluster) settle(now time.Time) {
-	if c.moved && now.Sub(c.settled) >= settleEvery {
-		c.moved, c.settled = false, now
-		c.apply()
-	}
-	c.next = c.loads.next(now)
-	if c.moved {
-		c.next = earlier(c.next, c.settled.Add(settleEvery))
-	}
-}
-
-func (c *cluster) apply() {
-	var pods []kube.Pod
-	w := wanted{has: func(name string) bool { return c.names[name] != nil }}
-	for _, m := range c.names {
-		w.ask(m.targets)
-		pods = append(pods, m.known()...)
-		if m.loaded() {
-			w.look(c.load.Interval)
+		since := now
+		if i < len(m.told) && place(m.told[i]) == place(e) && serves(m.told[i]) {
+			since = m.Endpoints[i].Since
 		}
-	}
-	c.loads.cluster = w
-	c.loads.apply()
-	if c.meter != nil {
-		c.meter.Set(pods...)
-	}
-}
-
-// known are the pods that somebody measures.
-func (m *member) known() (all []kube.Pod) {
-	for _, p := range m.pods {
-		if p != (kube.Pod{}) {
-			all = append(all, p)
+		if !serves(e) || since.IsZero() || now.Sub(since) >= sv.SlowStart {
+			continue
 		}
+		if !own {
+			all, own = slices.Clone(all), true
+		}
+		all[n].Since = since
 	}
 	return all
 }
 
-func (m *member) loaded() bool { return m.targets != nil || m.pods != nil }
+func place(e steering.Endpoint) netip.AddrPort { return netip.AddrPortFrom(e.Address, e.Port) }
 
-// changes are the services to which loads or the time did something.
-func (c *cluster) changes(now time.Time) (changed []steering.Service) {
-	for _, m := range c.names {
-		if c.weigh(now, m, false) {
-			changed = append(changed, m.Service)
-		}
-	}
-	c.settle(now)
-	return changed
-}
-
-// weigh sets the weights of a service where its loads or the time may have changed any; news: its endpoints changed.
-func (c *cluster) weigh(now time.Time, m *member, news bool) (changed bool) {
-	if !m.loaded() && !news && !c.loads.weights.Due(now, m.Name) {
-		return false
-	}
-	return c.loads.weights.Weigh(now, &m.Service, c.of(m))
-}
-
-// of returns the loads of the endpoints of a service, in their order; nil: it has none.
-func (c *cluster) of(m *member) []steering.Load {
-	switch {
-	case m.targets != nil:
-		return c.loads.ofTargets(m.targets, len(m.targets))
-	case m.pods != nil:
-		all := make([]steering.Load, len(m.pods))
-		for i, p := range m.pods {
-			all[i] = c.meter.Load(p)
-		}
-		return all
-	default:
-		return nil
-	}
-}
-
-// trouble tells why the load of an endpoint is not told now; empty: it is, or need not be.
-func (c *cluster) trouble(m *member, e steering.Endpoint, now time.Time) string {
-	i := slices.IndexFunc(m.told, func(o steering.Endpoint) bool { return o.Address == e.Address && o.Port == e.Port })
-	switch {
-	case i < 0 || !m.loaded():
-		return ""
-	case m.targets != nil && m.targets[i] == discovery.Target{}:
-		return "has no port to ask: annotate anyedge/load-port"
-	case m.targets != nil:
-		return c.loads.scraper.Trouble(m.targets[i])
-	case m.pods[i] == kube.Pod{}:
-		return "its pod is not known"
-	default:
-		return c.meter.Trouble(m.pods[i], now)
-	}
-}
+// serves tells that an endpoint is up, and not about to leave by the word of its source.
+func serves(e steering.Endpoint) bool { return e.State == steering.Up && !e.Draining }
 
 // services are those of the cluster, sorted by name.
 func (c *cluster) services() (all []steering.Service) {

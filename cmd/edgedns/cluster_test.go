@@ -21,7 +21,7 @@ import (
 )
 
 // clusterConfig has the service of the file, whose pods count as up, beside a cluster.
-func clusterConfig(t *testing.T, api *kubetest.API) string {
+func clusterConfig(t testing.TB, api *kubetest.API) string {
 	text := strings.ReplaceAll(testConfig, ", check: {type: tcp, interval: 500ms, fast_interval: 20ms, rise: 1, fall: 1}", "")
 	return strings.Replace(text, "metrics:", "kubernetes: {kubeconfig: "+api.Kubeconfig(t)+"}\nmetrics:", 1)
 }
@@ -157,17 +157,34 @@ func TestClusterWithoutCredentials(t *testing.T) {
 
 func TestAcceptable(t *testing.T) {
 	t.Parallel()
+	prod := func(service string) steering.Semantic {
+		return steering.Semantic{App: "shop", AppNS: "acme", Service: service, ServiceNS: "prod"}
+	}
 	accept := acceptable(config.DNS{
-		Zones:    []dnsserver.Zone{{Name: "edge.example.", NS: []dnsserver.NS{{Name: "ns.edge.example."}}}},
-		Services: []config.DNSService{{Service: steering.Service{Name: "api.edge.example."}}},
+		Zones: []dnsserver.Zone{{Name: "edge.example.", NS: []dnsserver.NS{{Name: "ns.edge.example."}}}, {Name: "sub.edge.example."}},
+		Services: []config.DNSService{
+			{Service: steering.Service{Name: "api.edge.example.", Semantic: prod("api")}},
+			{Service: steering.Service{Name: "shop.acme.web.prod.any.hc.edge.example."}},
+			{Service: steering.Service{Name: "none.sub.edge.example."}},
+		},
 	})
 	long := strings.Repeat("a.", 100) + "edge.example."
 	got := make(map[string]string)
 	for _, name := range []string{
 		"web.edge.example.", "edge.example.", "health.edge.example.", "ns.edge.example.", "api.edge.example.", "web.example.", "ip-10-0-0-1.web.edge.example.", long,
+		"a.b.c.d.any.rr.edge.example.", "0.none.edge.example.", "a.any.rr.web.edge.example.",
 	} {
-		if err := accept(name); err != nil {
+		if err := accept.Name(name); err != nil {
 			got[name] = err.Error()
+		}
+	}
+	longest := strings.Repeat("a", 63)
+	for text, m := range map[string]steering.Semantic{
+		"a.edge.example. new": prod("new"), "a.edge.example. api": prod("api"), "a.edge.example. web": prod("web"),
+		"a.edge.example. long": {App: longest, AppNS: longest, Service: longest, ServiceNS: longest}, "a.sub.edge.example. api": prod("api"),
+	} {
+		if err := accept.Semantic(strings.Fields(text)[0], m); err != nil {
+			got[text] = err.Error()
 		}
 	}
 	want := map[string]string{
@@ -178,8 +195,73 @@ func TestAcceptable(t *testing.T) {
 		"web.example.":                  "web.example. lies in none of the zones of edgedns",
 		"ip-10-0-0-1.web.edge.example.": "ip-10-0-0-1.web.edge.example. begins with ip-, as names of pods do",
 		long:                            long + " is too long: names of pods below it need room",
+		"a.b.c.d.any.rr.edge.example.":  "a.b.c.d.any.rr.edge.example. is a name that states a policy: annotate another one with anyedge/semantic",
+		"0.none.edge.example.":          "0.none.edge.example. is a name that states a policy: annotate another one with anyedge/semantic",
+		"a.edge.example. api":           "shop.acme.api.prod.any.rr.edge.example. is a name of a service of edgedns' own configuration",
+		"a.edge.example. web":           "shop.acme.web.prod.any.hc.edge.example. is a service of edgedns' own configuration",
+		"a.edge.example. long":          strings.Repeat(longest+".", 4) + "any.rr.edge.example. is too long for a name",
+		"a.sub.edge.example. api":       "there are no semantic names in sub.edge.example., since none.sub.edge.example. is a service of edgedns' own configuration",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+}
+
+// noted is the Service of clusterService with further annotations: keys and values.
+func noted(hostname string, notes ...string) *corev1.Service {
+	s := clusterService(hostname)
+	for i := 0; i < len(notes); i += 2 {
+		s.Annotations["anyedge/"+notes[i]] = notes[i+1]
+	}
+	return s
+}
+
+// What became ready while edgedns runs starts slowly; what states a policy is answered by it; in panic another site may answer.
+func TestClusterSteers(t *testing.T) {
+	api := kubetest.NewAPI(t)
+	api.Set(noted("web.edge.example", "policy", "capacity", "slow-start", "1h", "semantic", "shop.acme.web.prod", "panic", "other", "panic-fallback", "10.2.0.1"))
+	api.Set(clusterSlice("10.0.0.1"))
+	path := configFile(t, clusterConfig(t, api)+"admin: {socket: "+filepath.Join(t.TempDir(), "dns.sock")+"}\n")
+	lines := startFile(t, path)
+	waitFor(t, lines, "msg=synced")
+	eventually(t, "web.edge.example.", dns.TypeA, "NOERROR 10.0.0.1/5")
+	api.Set(clusterSlice("10.0.0.1", "10.0.0.2"))
+	eventually(t, "shop.acme.web.prod.any.rr.edge.example.", dns.TypeA, "NOERROR 10.0.0.1/5 10.0.0.2/5")
+	_, stdout, stderr := runOnce(t, "services", "web.edge.example", "--config", path)
+	for line := range strings.Lines(stdout) {
+		if address, rest, _ := strings.Cut(line, " "); strings.HasPrefix(address, "10.") && strings.Contains(rest, "slow start 0.10") != (address == "10.0.0.2") {
+			t.Errorf("%s", line)
+		}
+	}
+	if !strings.Contains(stdout, "10.0.0.2 ") {
+		t.Errorf("stdout\n%s\nstderr %s", stdout, stderr)
+	}
+	sick := clusterSlice("10.0.0.1", "10.0.0.2")
+	for i := range sick.Endpoints {
+		sick.Endpoints[i].Conditions.Ready = new(false)
+	}
+	api.Set(sick)
+	eventually(t, "web.edge.example.", dns.TypeA, "NOERROR 10.2.0.1/1")
+	api.Set(clusterService("web.edge.example"))
+	eventually(t, "shop.acme.web.prod.any.rr.edge.example.", dns.TypeA, "NXDOMAIN")
+	eventually(t, "web.edge.example.", dns.TypeA, "NOERROR 10.0.0.1/1 10.0.0.2/1")
+}
+
+// Clients in a namespace see names of others by the word of these alone, and what their view shows instead of pods.
+func TestClusterNamespaces(t *testing.T) {
+	api := kubetest.NewAPI(t)
+	api.Set(clusterService("web.edge.example"))
+	api.Set(clusterSlice("10.0.0.1"))
+	text := clusterConfig(t, api) +
+		"views: [{name: media, clients: ['::/0'], namespace: media, instead: [{service: vip.edge.example., addresses: [10.9.9.9]}]}]\n"
+	startFile(t, configFile(t, text))
+	eventually(t, "web.edge.example.", dns.TypeA, "NOERROR")
+	if got := ask(t, "api.edge.example.", dns.TypeAAAA); got != "NOERROR 2001:db8:1::10/5" {
+		t.Errorf("the name of the file is %q", got)
+	}
+	api.Set(noted("web.edge.example vip.edge.example", "allow", "bank, media"))
+	eventually(t, "web.edge.example.", dns.TypeA, "NOERROR 10.0.0.1/5")
+	eventually(t, "vip.edge.example.", dns.TypeA, "NOERROR 10.9.9.9/5")
+	api.Set(clusterService("web.edge.example"))
+	eventually(t, "web.edge.example.", dns.TypeA, "NOERROR")
 }

@@ -31,12 +31,7 @@ func clusterLoadConfig(t *testing.T, api *kubetest.API, load string) string {
 
 // loadedService is api.edge.example, steered by capacity.
 func loadedService(notes ...string) *corev1.Service {
-	s := clusterService("api.edge.example")
-	s.Annotations["anyedge/policy"], s.Annotations["anyedge/answers"] = "capacity", "1"
-	for i := 0; i < len(notes); i += 2 {
-		s.Annotations["anyedge/"+notes[i]] = notes[i+1]
-	}
-	return s
+	return noted("api.edge.example", append([]string{"policy", "capacity", "answers", "1"}, notes...)...)
 }
 
 // servicesSay waits until edgedns services tells of api.edge.example what is wanted.

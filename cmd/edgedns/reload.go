@@ -123,6 +123,8 @@ func needsRestart(old, cfg config.DNS) error {
 		return fmt.Errorf("tcp: changed: needs a restart")
 	case !reflect.DeepEqual(cfg.Kubernetes, old.Kubernetes):
 		return fmt.Errorf("kubernetes: changed: needs a restart")
+	case cfg.Kubernetes != nil && cfg.Node != old.Node:
+		return fmt.Errorf("node: changed from %q to %q: needs a restart, since kubernetes is configured", old.Node, cfg.Node)
 	case cfg.Metrics != old.Metrics:
 		return fmt.Errorf("metrics.listen: changed: needs a restart")
 	default:

@@ -39,7 +39,7 @@ services:
 metrics: {listen: "[::1]:9411"}
 `
 
-func configFile(t *testing.T, text string) string {
+func configFile(t testing.TB, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "dns.yaml")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -49,13 +49,13 @@ func configFile(t *testing.T, text string) string {
 }
 
 // start runs edgedns until the test ends, and then wants it to exit with 0.
-func start(t *testing.T, config string) {
+func start(t testing.TB, config string) {
 	t.Helper()
 	startFile(t, configFile(t, config))
 }
 
 // startFile is start with a file that may change; it returns what edgedns logs from then on.
-func startFile(t *testing.T, path string) <-chan string {
+func startFile(t testing.TB, path string) <-chan string {
 	t.Helper()
 	nettest.Need(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -79,7 +79,7 @@ func startFile(t *testing.T, path string) <-chan string {
 }
 
 // follow passes on what edgedns logs, a line at a time, and drops what nobody waits for.
-func follow(t *testing.T, log io.Reader) <-chan string {
+func follow(t testing.TB, log io.Reader) <-chan string {
 	lines := make(chan string, 1000)
 	go func() {
 		defer close(lines)
@@ -108,7 +108,7 @@ func follow(t *testing.T, log io.Reader) <-chan string {
 	return lines
 }
 
-func waitFor(t *testing.T, lines <-chan string, text string) string {
+func waitFor(t testing.TB, lines <-chan string, text string) string {
 	t.Helper()
 	for line := range lines {
 		if strings.Contains(line, text) {
@@ -120,7 +120,7 @@ func waitFor(t *testing.T, lines <-chan string, text string) string {
 }
 
 // ask returns code, sorted addresses and TTL of an answer.
-func ask(t *testing.T, name string, qtype uint16) string {
+func ask(t testing.TB, name string, qtype uint16) string {
 	t.Helper()
 	q := new(dns.Msg).SetQuestion(name, qtype)
 	m, err := dns.ExchangeContext(t.Context(), q, "[::1]:53")

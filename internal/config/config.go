@@ -51,6 +51,7 @@ type Service struct {
 // DNS is edgedns' file.
 type DNS struct {
 	Site       string
+	Node       string // that this runs on; empty: not known
 	Listen     []netip.AddrPort
 	Zones      []dnsserver.Zone
 	Services   []DNSService

@@ -33,11 +33,13 @@ func dnsConfig(root item) DNS {
 	if !o.has("kubernetes") {
 		services = o.need("services", "the names: [{name: ..., endpoints: [...]}]")
 	}
+	node := o.get("node").nodeName()
 	d := DNS{
 		Site:       o.need("site", "the name of this site, such as mec-1").label("a name"),
+		Node:       node,
 		Listen:     listen(o.need("listen", `where to listen, such as ["[::1]:53"]`)),
 		Zones:      zones.all,
-		Services:   steered(services, zones, o.get("node").nameLabel()),
+		Services:   steered(services, zones, strings.ReplaceAll(node, ".", "-")), // as names with pin and prefer have it
 		Kubernetes: kubernetes(o.get("kubernetes"), zones),
 		Queries:    queryLog(o.get("query_log")),
 		Admin:      admin(o.get("admin")),

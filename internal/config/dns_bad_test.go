@@ -39,6 +39,8 @@ func TestParseDNSBad(t *testing.T) {
 			`2:22: kubernetes.domain: "edge.example" is not fully qualified: write "edge.example."`},
 		{"kubernetes pods", "site: mec-1", "site: mec-1\nkubernetes: {pods: maybe}",
 			`2:20: kubernetes.pods: must be true or false, not "maybe"`},
+		{"kubernetes node", "site: mec-1", "site: mec-1\nkubernetes: {node: edge-1}",
+			"2:20: kubernetes.node: is the node of the services of the file, too: write node at the top of the file"},
 		{"kubernetes resync too short", "site: mec-1", "site: mec-1\nkubernetes: {resync: 1s}",
 			`2:22: kubernetes.resync: must be a duration from 10s to 24h, not "1s"`},
 		{"service of a kept name", "api.edge.example.", "_explain.edge.example.",

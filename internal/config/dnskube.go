@@ -14,7 +14,6 @@ type Kubernetes struct {
 	Namespaces []string // empty: all
 	Class      string   // of the Ingresses
 	Domain     string   // of default names; empty: there are none
-	Node       string   // that this runs on; empty: the environment tells
 	Pods       bool     // read pods
 	Status     bool     // write statuses and events
 	Resync     time.Duration
@@ -31,11 +30,11 @@ func kubernetes(it item, zones zones) *Kubernetes {
 		Namespaces: namespaces(o.get("namespaces")),
 		Class:      o.get("class").label("a class"),
 		Domain:     o.get("domain").domain("a name, such as edge.example."),
-		Node:       o.get("node").str("the node's name"),
 		Pods:       o.get("pods").boolean(true),
 		Status:     o.get("status").boolean(true),
 		Resync:     o.get("resync").duration(kubeResync, minKubeResync, maxKubeResync),
 	}
+	o.get("node").bad("is the node of the services of the file, too: write node at the top of the file")
 	k.Load = kubernetesLoad(o.get("load"), k.Pods)
 	if k.Class == "" {
 		k.Class = "anyedge"

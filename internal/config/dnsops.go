@@ -53,7 +53,7 @@ func access(root object, zones zones, services []DNSService) *dnsserver.Access {
 		a.Zones[z.name] = acl(z.item)
 	}
 	if root.has("views") {
-		a.Views = views(root.get("views"), zones, services)
+		a.Views = views(root.get("views"), zones, services, root.has("kubernetes"))
 	}
 	if root.has("explain") {
 		o := root.get("explain").object([]string{"allow"}, nil)
@@ -82,14 +82,19 @@ func clients(list item, what string, seen places[netip.Prefix]) []netip.Prefix {
 	return all
 }
 
-func views(list item, zones zones, services []DNSService) []dnsserver.View {
+// views reads who sees what. With a cluster, whose names are not known here, a view may name any that lies in a zone.
+func views(list item, zones zones, services []DNSService, cluster bool) []dnsserver.View {
 	var all []dnsserver.View
 	names, taken := make(places[string]), make(places[netip.Prefix])
 	for _, it := range list.list("view") {
-		o := it.object([]string{"name", "clients", "services", "endpoints", "instead"}, nil)
+		o := it.object([]string{"name", "clients", "namespace", "services", "endpoints", "instead"}, nil)
 		v := dnsserver.View{
-			Name:    o.need("name", "a name for metrics and logs, such as inside").label("a name"),
-			Clients: clients(o.need("clients", `whose view it is, such as ["2001:db8:1::/48"]`), "prefix", taken),
+			Name:      o.need("name", "a name for metrics and logs, such as inside").label("a name"),
+			Clients:   clients(o.need("clients", `whose view it is, such as ["2001:db8:1::/48"]`), "prefix", taken),
+			Namespace: o.get("namespace").label("a namespace"),
+		}
+		if o.has("namespace") && !cluster {
+			o.get("namespace").bad("does nothing without kubernetes: remove it")
 		}
 		names.once(o.get("name"), v.Name)
 		if o.has("services") {
@@ -98,7 +103,7 @@ func views(list item, zones zones, services []DNSService) []dnsserver.View {
 		if o.has("endpoints") {
 			v.Endpoints = append([]netip.Prefix{}, clients(o.get("endpoints"), "", make(places[netip.Prefix]))...)
 		}
-		v.Instead = instead(o.get("instead"), services)
+		v.Instead = instead(o.get("instead"), zones, services, cluster)
 		all = append(all, v)
 	}
 	return all
@@ -119,7 +124,7 @@ func seen(list item, zones zones) []string {
 }
 
 // instead reads what a view shows in place of endpoints. A name that is misspelt would show them.
-func instead(list item, services []DNSService) map[string][]netip.Addr {
+func instead(list item, zones zones, services []DNSService, cluster bool) map[string][]netip.Addr {
 	if !list.present() {
 		return nil
 	}
@@ -129,8 +134,12 @@ func instead(list item, services []DNSService) map[string][]netip.Addr {
 		at := o.need("service", "whose endpoints are not shown, such as api.edge.example.")
 		name := at.domain("a name, such as api.edge.example.")
 		once.once(at, name)
-		if name != "" && !isService(services, name) {
+		switch {
+		case name == "" || isService(services, name):
+		case !cluster:
 			at.bad("%s is none of the services: a view names what is there", name)
+		case zones.known() && zones.closest(name) == "":
+			at.bad("%s lies in none of the zones: add its zone, or remove it", name)
 		}
 		all[name] = glue(o.need("addresses", `what is shown, such as ["2001:db8:53::80"]`))
 	}

@@ -59,3 +59,17 @@ func TestParseDNSOperationBad(t *testing.T) {
 			"13:119: views[0].instead[1].service: duplicate api.edge.example.: already in views[0].instead[0].service on line 13"},
 	})
 }
+
+// Names of a cluster are not known here; a view may name any that could be one.
+func TestViewsOfClusterBad(t *testing.T) {
+	t.Parallel()
+	testBad(t, ParseDNS, dnsFile+"kubernetes: {}\nviews: [{name: a, clients: ['::/0'], namespace: shop, instead: [{service: web.edge.example., addresses: ['::1']}]}]\n", []badCase{
+		{"instead of what lies elsewhere", "web.edge.example.", "web.other.example.",
+			"14:75: views[0].instead[0].service: web.other.example. lies in none of the zones: add its zone, or remove it"},
+		{"namespace without a cluster", "kubernetes: {}\nviews: [{name: a, clients: ['::/0'], namespace: shop, instead: [{service: web.edge.example., addresses: ['::1']}]}]",
+			"views: [{name: a, clients: ['::/0'], namespace: shop}]",
+			"13:49: views[0].namespace: does nothing without kubernetes: remove it"},
+		{"namespace that is none", "namespace: shop", "namespace: a/b",
+			`14:49: views[0].namespace: must be a namespace of at most 63 letters, digits, dots, hyphens and underscores, not "a/b"`},
+	})
+}

@@ -86,7 +86,22 @@ func (it item) nameLabel() string {
 	return strings.ToLower(text)
 }
 
-// place reads the keys of placeKeys into e; node is that of the server.
+// nodeName reads what a machine is called in its cluster: perhaps with dots.
+func (it item) nodeName() string {
+	text := it.str("the name of a node, such as edge-1")
+	if text == "" {
+		return ""
+	}
+	for label := range strings.SplitSeq(text, ".") {
+		if why := badLabel(label); why != "" || len(text) > 253 {
+			it.bad("must be the name of a node: labels of at most 63 letters, digits, inner hyphens and underscores, with dots between them, not %q", text)
+			return ""
+		}
+	}
+	return strings.ToLower(text)
+}
+
+// place reads the keys of placeKeys into e; node is that of the server, as a label.
 func place(o object, node string, e *steering.Endpoint) {
 	if o.has("instance") {
 		e.Instance = strconv.FormatInt(o.get("instance").integer(0, 0, 1e9), 10)

@@ -12,8 +12,8 @@ import (
 func TestParseSteeringBad(t *testing.T) {
 	t.Parallel()
 	testBad(t, ParseDNS, dnsFile, []badCase{
-		{"node with a dot", "site: mec-1", "site: mec-1\nnode: a.b",
-			`2:7: node: must be a label of a name: at most 63 letters, digits, inner hyphens and underscores, not "a.b"`},
+		{"node with an empty label", "site: mec-1", "site: mec-1\nnode: a..b",
+			`2:7: node: must be the name of a node: labels of at most 63 letters, digits, inner hyphens and underscores, with dots between them, not "a..b"`},
 		{"min_ttl above ttl", "    ns:", "    ttl: 3s\n    min_ttl: 4s\n    ns:",
 			`6:14: zones[0].min_ttl: must be a duration from 1s to 3s, not "4s"`},
 		{"panic below too much", "answers: 2", "panic: {below: 1.5}",

@@ -214,7 +214,7 @@ func TestParseDNSSample(t *testing.T) {
 		}
 	}
 	want := DNS{
-		Site: "mec-1",
+		Site: "mec-1", Node: "host-a",
 		Listen: []netip.AddrPort{
 			netip.MustParseAddrPort("[::1]:53"), netip.MustParseAddrPort("[2001:db8:53::53]:53"), netip.MustParseAddrPort("192.0.2.53:53"),
 		},
@@ -252,6 +252,8 @@ func TestParseDNSSample(t *testing.T) {
 			ACL:   dnsserver.ACL{Deny: prefixes("2001:db8:bad::/48")},
 			Zones: map[string]dnsserver.ACL{"edge.example.": {Allow: prefixes("2001:db8::/32", "10.0.0.0/8")}},
 			Views: []dnsserver.View{{Name: "inside", Clients: prefixes("2001:db8:1::/48", "10.1.0.0/16")}, {
+				Name: "shop", Clients: prefixes("fd00:10:1::/64"), Namespace: "shop",
+			}, {
 				Name: "outside", Clients: prefixes("::/0", "0.0.0.0/0"),
 				Services: []string{"api.edge.example."}, Endpoints: prefixes("2001:db8:1::10/128"),
 				Instead: map[string][]netip.Addr{"api.edge.example.": {netip.MustParseAddr("2001:db8:53::80")}},
@@ -265,7 +267,7 @@ func TestParseDNSSample(t *testing.T) {
 		TCP:        dnsserver.DefaultTCP,
 		Kubernetes: &Kubernetes{
 			Kubeconfig: "/etc/anyedge/kubeconfig", Namespaces: []string{"shop", "media"}, Class: "anyedge", Domain: "edge.example.",
-			Node: "edge-1", Pods: true, Status: true, Resync: 10 * time.Minute,
+			Pods: true, Status: true, Resync: 10 * time.Minute,
 			Load: &KubernetesLoad{
 				Interval: time.Second, Timeout: 500 * time.Millisecond, Pods: true, Kubelets: &Kubelets{Port: 10250}, MetricsAPI: true,
 			},
@@ -285,6 +287,29 @@ func TestParseDNSKubernetes(t *testing.T) {
 	want := &Kubernetes{Class: "anyedge", Pods: true, Status: true, Resync: 10 * time.Minute}
 	if d := diff(want, got.Kubernetes); d != "" || got.Services != nil {
 		t.Errorf("services %v (-want +got)\n%s", got.Services, d)
+	}
+}
+
+// With a cluster, a view may be of a namespace, and show something instead of a name that the file does not have.
+func TestViewsOfCluster(t *testing.T) {
+	t.Parallel()
+	file := dnsFile + "kubernetes: {}\nviews: [{name: a, clients: ['::/0'], namespace: shop, instead: [{service: web.edge.example., addresses: ['::1']}]}]\n"
+	got := mustParse(t, ParseDNS, file, "rr", "rr").Access.Views
+	want := []dnsserver.View{{
+		Name: "a", Clients: prefixes("::/0"), Namespace: "shop", Instead: map[string][]netip.Addr{"web.edge.example.": {netip.IPv6Loopback()}},
+	}}
+	if d := diff(want, got); d != "" {
+		t.Errorf("(-want +got)\n%s", d)
+	}
+}
+
+// A node may have dots in its name; where names of places are compared, they are hyphens.
+func TestNode(t *testing.T) {
+	t.Parallel()
+	file := strings.Replace(dnsFile, "site: mec-1", "site: mec-1\nnode: Edge-1.Example", 1)
+	got := mustParse(t, ParseDNS, file, "port: 8080", "port: 8080, node: edge-1-example")
+	if got.Node != "edge-1.example" || !got.Services[0].Endpoints[0].Near {
+		t.Errorf("node %q, endpoints %v", got.Node, got.Services[0].Endpoints)
 	}
 }
 

@@ -29,6 +29,7 @@ type ACL struct{ Allow, Deny []netip.Prefix }
 type View struct {
 	Name      string
 	Clients   []netip.Prefix
+	Namespace string                  // of a cluster, where the clients are: they see what they may from there; empty: all
 	Services  []string                // names that are seen, and all below them; nil: all
 	Endpoints []netip.Prefix          // of which endpoints are seen; nil: all
 	Instead   map[string][]netip.Addr // by service: what is seen instead of its endpoints
@@ -218,6 +219,9 @@ func longest[T any](list map[netip.Prefix]T, p netip.Prefix, preset T) T {
 
 // sees returns the service as a view has it; false: the view does not have it.
 func (v *View) sees(s steering.Service) (steering.Service, bool) {
+	if v.Namespace != "" && !s.SeenFrom(v.Namespace) {
+		return s, false
+	}
 	if v.Services != nil && !slices.ContainsFunc(v.Services, func(name string) bool { return dns.IsSubDomain(name, s.Name) }) {
 		return s, false
 	}
@@ -247,7 +251,7 @@ func (a *access) narrow(view int) bool {
 		return false
 	}
 	v := a.source.Views[view]
-	return v.Services != nil || v.Endpoints != nil || len(v.Instead) > 0
+	return v.Namespace != "" || v.Services != nil || v.Endpoints != nil || len(v.Instead) > 0
 }
 
 // prohibit refuses because of who asks.

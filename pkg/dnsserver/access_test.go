@@ -79,6 +79,7 @@ func TestViewSees(t *testing.T) {
 		{View{Services: []string{}}, "nothing"},
 		{View{Endpoints: prefixes("2001:db8:2::/48", "10.0.0.0/8")}, "rr [2001:db8:2::10 10.1.0.10]"},
 		{View{Endpoints: []netip.Prefix{}}, "rr []"},
+		{View{Namespace: "shop"}, "rr [2001:db8:1::10 2001:db8:2::10 10.1.0.10]"},
 		{View{Endpoints: prefixes("2001:db8:1::/48"), Instead: map[string][]netip.Addr{s.Name: addrs("2001:db8:53::80")}}, "rr [2001:db8:53::80]"},
 	} {
 		got := "nothing"
@@ -91,6 +92,30 @@ func TestViewSees(t *testing.T) {
 	}
 	if len(s.Endpoints) != 3 {
 		t.Error("the service itself was changed")
+	}
+}
+
+// Clients in a namespace of a cluster see services of it, those of no cluster, and others by the word of these.
+func TestViewOfNamespace(t *testing.T) {
+	t.Parallel()
+	v := View{Namespace: "shop", Instead: map[string][]netip.Addr{"a.": addrs("2001:db8::1")}}
+	for _, tt := range []struct {
+		namespace string
+		allow     []string
+		want      bool
+	}{
+		{"", nil, true}, {"shop", nil, true}, {"shop", []string{"media"}, true},
+		{"media", nil, false}, {"media", []string{"bank"}, false}, {"media", []string{"bank", "shop"}, true}, {"media", []string{"*"}, true},
+	} {
+		s := testService("a.", 1, "10.0.0.1 up")
+		s.Namespace, s.Allow = tt.namespace, tt.allow
+		if _, got := v.sees(s); got != tt.want {
+			t.Errorf("service of %q that allows %v: seen %v", tt.namespace, tt.allow, got)
+		}
+	}
+	a := compileAccess(&Access{Views: []View{{Name: "shop", Namespace: "shop", Clients: prefixes("::/0")}}}, nil)
+	if !a.narrow(0) {
+		t.Error("the view hides nothing")
 	}
 }
 

@@ -42,6 +42,29 @@ func semanticName(s steering.Semantic, policy, zone string) string {
 	return strings.Join([]string{s.App, s.AppNS, s.Service, s.ServiceNS, anyInstance, policy, ""}, ".") + strings.TrimPrefix(zone, ".")
 }
 
+// SemanticNames are the names that a service has in a zone by its semantic name, but for those of its instances.
+func SemanticNames(m steering.Semantic, zone string) []string {
+	var all []string
+	for _, p := range semanticPolicies {
+		all = append(all, semanticName(m, p.label, zone))
+	}
+	return all
+}
+
+// StatesPolicy tells whether a name is, or could become, one of those that semantic names stand for in a zone: no service
+// that comes later should have it.
+func StatesPolicy(name, zone string) bool {
+	if dns.IsSubDomain(below(noPolicy, zone), name) {
+		return true
+	}
+	for _, p := range semanticPolicies {
+		if top := below(anyInstance, below(p.label, zone)); dns.IsSubDomain(top, name) {
+			return true
+		}
+	}
+	return false
+}
+
 // addSemantic adds the semantic names of a service but those of its instances, which are found on the way: they come and go.
 func (s *snapshot) addSemantic(c *cell, sv steering.Service, old *snapshot, start func() uint64) error {
 	if !sv.Semantic.Complete() {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
 
 	"github.com/anyedge/anyedge/pkg/steering"
@@ -244,4 +245,25 @@ func FuzzNames(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestStatesPolicy(t *testing.T) {
+	t.Parallel()
+	m := steering.Semantic{App: "shop", AppNS: "acme", Service: "api", ServiceNS: "prod"}
+	got := SemanticNames(m, "edge.example.")
+	want := []string{
+		"shop.acme.api.prod.any.rr.edge.example.", "shop.acme.api.prod.any.closest.edge.example.",
+		"shop.acme.api.prod.any.hc.edge.example.", "shop.acme.api.prod.any.closesthc.edge.example.",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	for name, states := range map[string]bool{
+		"none.edge.example.": true, "0.none.edge.example.": true, "any.rr.edge.example.": true, got[3]: true,
+		"rr.edge.example.": false, "a.rr.edge.example.": false, "any.hash.edge.example.": false, "any.rr.other.example.": false, "anynone.edge.example.": false,
+	} {
+		if StatesPolicy(name, "edge.example.") != states {
+			t.Errorf("%s states a policy: %v", name, !states)
+		}
+	}
 }

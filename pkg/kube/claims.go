@@ -38,6 +38,7 @@ const (
 	reasonHostname    = "BadHostname"
 	reasonRefused     = "NameRefused"
 	reasonTaken       = "NameTaken"
+	reasonSemantic    = "SemanticTaken"
 	reasonExternal    = "ExternalName"
 	reasonNoHost      = "NoHost"
 	reasonWildcard    = "Wildcard"
@@ -101,7 +102,7 @@ func serviceWish(s *service, domain string) (w wish) {
 		w.add(s.name+"."+s.namespace+"."+domain, c)
 		return w
 	}
-	for _, text := range strings.FieldsFunc(s.notes[noteHostname], func(r rune) bool { return r == ',' || r == ' ' }) {
+	for _, text := range listed(s.notes[noteHostname]) {
 		if name, err := hostname(text); err != nil {
 			w.bad(reasonHostname, "%s", err)
 		} else {

@@ -85,7 +85,7 @@ func (c candidate) rank() int {
 func (c candidate) steered(at netip.AddrPort, here string) steering.Endpoint {
 	e := steering.Endpoint{
 		Address: at.Addr(), Port: at.Port(), State: steering.Up, Draining: c.rank() == 2,
-		Instance: c.instance(), Node: asLabel(c.node.Value()), Zone: asLabel(c.zone.Value()),
+		Instance: c.instance(), Node: asLabel(strings.ReplaceAll(c.node.Value(), ".", "-")), Zone: asLabel(c.zone.Value()),
 		Near: here != "" && c.node.Value() == here,
 	}
 	if c.rank() == 1 {

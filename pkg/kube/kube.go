@@ -32,8 +32,13 @@ type Config struct {
 	NoStatus   bool          // write neither status nor events
 	Resync     time.Duration // list anew so often; 0: DefaultResync
 	Log        *slog.Logger
-	// Accept returns why a name cannot be served; nil: every name can.
-	Accept func(name string) error
+	Accept     Rules
+}
+
+// Rules tell why something that is asked for cannot be served. A nil one takes everything.
+type Rules struct {
+	Name     func(name string) error
+	Semantic func(name string, m steering.Semantic) error // that a service is called besides its name
 }
 
 // A Source is made by New, and tells what it knows while Run runs and after. Safe for concurrent use.
@@ -157,11 +162,11 @@ func (s *Source) Services() []steering.Service {
 	return s.world.all()
 }
 
-// Accept replaces the rule of Config.
-func (s *Source) Accept(rule func(name string) error) {
+// Accept replaces the rules of Config.
+func (s *Source) Accept(r Rules) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.world.rules.accept = rule
+	s.world.rules.accept = r
 	s.world.touchAll()
 	poke(s.changed)
 }

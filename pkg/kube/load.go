@@ -55,7 +55,7 @@ func (w *world) behind(sv steering.Service) (Asked, []Pod) {
 	if backend == nil {
 		return Asked{}, nil
 	}
-	set := claims[0].notes.over(backend.notes).settings()
+	set := w.settings(claims[0])
 	p, found := backend.port(cmp.Or(claims[0].port, set.port))
 	if !found {
 		return set.asked, nil

@@ -51,7 +51,7 @@ func TestBehind(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(rules{class: "anyedge", accept: ours, loads: true})
+			w := newWorld(rules{class: "anyedge", accept: Rules{Name: ours}, loads: true})
 			for _, o := range objects(t, append(tt.pods, aService(append(tt.notes, "hostname=a.edge.example")...))...) {
 				w.put(o)
 			}
@@ -68,7 +68,7 @@ func TestBehind(t *testing.T) {
 func TestBehindChanges(t *testing.T) {
 	t.Parallel()
 	for _, loads := range []bool{false, true} {
-		w := newWorld(rules{class: "anyedge", accept: ours, loads: loads})
+		w := newWorld(rules{class: "anyedge", accept: Rules{Name: ours}, loads: loads})
 		for _, o := range objects(t, aService("hostname=a.edge.example", "policy=capacity"), aSlice("api-1", "10.0.0.1 p1"), aPod("p1", "", "")) {
 			w.put(o)
 		}

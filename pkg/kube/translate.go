@@ -28,8 +28,8 @@ func (w *world) translate(name string) (s steering.Service, ok bool) {
 		w.deny(name, c.owner, reasonTaken, "%s belongs to %s, which is older", name, first.owner)
 	}
 	w.restless[first.owner] = true
-	if w.rules.accept != nil {
-		if err := w.rules.accept(name); err != nil {
+	if accept := w.rules.accept.Name; accept != nil {
+		if err := accept(name); err != nil {
 			w.deny(name, first.owner, reasonRefused, "%s", err)
 			return s, false
 		}
@@ -49,17 +49,21 @@ func (w *world) note(name string, all ...problem) {
 	}
 }
 
+// settings are those that a claim is steered by: its own notes come before those of its Service, which may not be there.
+func (w *world) settings(c claim) settings {
+	if backend := w.services[c.backend]; backend != nil {
+		return c.notes.over(backend.notes).settings()
+	}
+	return c.notes.settings()
+}
+
 // build makes the service of a name out of the Service that the claim leads to. Without pods the name exists all the same: who
 // asks is told that there is nothing now, not that there never was.
 func (w *world) build(name string, c claim) (steering.Service, bool) {
-	backend := w.services[c.backend]
-	var its notes
-	if backend != nil {
-		its = backend.notes
-	}
-	set := c.notes.over(its).settings()
+	backend, set := w.services[c.backend], w.settings(c)
 	w.note(name, set.trouble...)
-	s := steering.Service{Name: name, Policy: set.policy, Answers: set.answers, Panic: set.panic}
+	s := steering.Service{Name: name, Policy: set.policy, Answers: set.answers, Panic: set.panic, SlowStart: set.slowStart, Namespace: c.owner.namespace, Allow: set.allow}
+	s.Semantic = w.semantic(name, set.semantic)
 	if backend == nil {
 		w.note(name, problem{reasonNoService, fmt.Sprintf("%s: there is no Service %s", name, c.backend)})
 		return s, true
@@ -80,9 +84,13 @@ func (w *world) build(name string, c claim) (steering.Service, bool) {
 	s.Endpoints = join(p, w.sliced[c.backend], w.pods, w.rules.node)
 	if odd := oddPort(s.Endpoints); c.web && odd != 0 && !set.anyPort {
 		w.deny(name, c.owner, reasonTargetPort,
-			"%s: pods listen on port %d, clients come to 80 and 443: let the pods listen there, or, where clients go by SRV or HTTPS records, annotate %s%s: true",
-			name, odd, prefix, noteAnyPort)
+			"%s: pods listen on port %d, clients come to 80 and 443: let the pods listen there, or, where all clients go by SRV records, or by HTTPS records, which %s%s makes, annotate %s%s: true",
+			name, odd, prefix, noteALPN, prefix, noteAnyPort)
 		return steering.Service{}, false
+	}
+	if s.ALPN = set.alpn; len(set.alpn) > 0 && p.number == 0 {
+		s.ALPN = nil
+		w.note(name, problem{reasonAnnotation, fmt.Sprintf("%s%s: the Service has no port that HTTPS records could tell", prefix, noteALPN)})
 	}
 	var err error
 	if s.PortName, s.Protocol, err = p.srv(); err != nil {

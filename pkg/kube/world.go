@@ -9,12 +9,12 @@ import (
 
 // rules are what is known beside the objects.
 type rules struct {
-	class  string                  // of Ingresses
-	domain string                  // of default names; empty: none
-	node   string                  // that this runs on; empty: not known
-	noPods bool                    // nothing will be told of pods
-	loads  bool                    // somebody wants to know who is behind endpoints
-	accept func(name string) error // nil: every name; the error says why a name cannot be served
+	class  string // of Ingresses
+	domain string // of default names; empty: none
+	node   string // that this runs on; empty: not known
+	noPods bool   // nothing will be told of pods
+	loads  bool   // somebody wants to know who is behind endpoints
+	accept Rules
 }
 
 // A world is what the API tells, and what follows from it. It knows no clock and no network: what follows is a function of
@@ -34,6 +34,10 @@ type world struct {
 	backs  map[key]map[string]bool      // Service -> names that its pods answer for
 	denied map[string]map[owner]problem // by name
 
+	semantics map[string]steering.Semantic          // what is asked for, by name
+	askers    map[steering.Semantic]map[string]bool // the names that each is asked for with
+	holders   map[steering.Semantic]string          // the one of them that has it
+
 	dirty    map[string]bool // names to translate again
 	restless map[owner]bool  // owners whose verdict may be another one now
 	served   map[string]steering.Service
@@ -47,6 +51,7 @@ func newWorld(r rules) *world {
 		sliced: make(map[key]map[key]*slice), users: make(map[key][]key),
 		wishes: make(map[owner]wish), claims: make(map[string][]claim), backs: make(map[key]map[string]bool),
 		denied: make(map[string]map[owner]problem), minor: make(map[string][]problem),
+		semantics: make(map[string]steering.Semantic), askers: make(map[steering.Semantic]map[string]bool), holders: make(map[steering.Semantic]string),
 		dirty: make(map[string]bool), restless: make(map[owner]bool), served: make(map[string]steering.Service),
 	}
 }
@@ -194,6 +199,7 @@ func (u Update) Empty() bool { return len(u.Set) == 0 && len(u.Gone) == 0 }
 
 // update translates what is dirty, and returns what came out otherwise than before.
 func (w *world) update() (u Update) {
+	w.assignSemantics()
 	for _, name := range sorted(w.dirty, strings.Compare) {
 		old, was := w.served[name]
 		now, is := w.translate(name)

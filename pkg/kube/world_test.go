@@ -139,7 +139,19 @@ func ours(name string) error {
 	return errors.New(name + " lies in none of the zones")
 }
 
-// answers are services as text: NAME POLICY ANSWERS[ _PORT._PROTOCOL]: ADDRESS:PORT[*CAPACITY][! down, or ~ draining][/INSTANCE][/NODE][/ZONE][/near]...
+// oursToo is every semantic name but those of an application.
+func oursToo(_ string, m steering.Semantic) error {
+	if m.App == "taken" {
+		return errors.New("not " + semanticText(m))
+	}
+	return nil
+}
+
+func semanticText(m steering.Semantic) string {
+	return strings.Join([]string{m.App, m.AppNS, m.Service, m.ServiceNS}, ".")
+}
+
+// answers are services as text: NAME POLICY ANSWERS[ SEMANTIC][ _PORT._PROTOCOL][ ALPN]: ADDRESS:PORT[*CAPACITY][! down, or ~ draining][/INSTANCE][/NODE][/ZONE][/near]...
 func answers(all []steering.Service) []string {
 	var list []string
 	for _, s := range all {
@@ -147,8 +159,14 @@ func answers(all []steering.Service) []string {
 		if s.Answers != 1 {
 			text += fmt.Sprint(" of ", s.Answers)
 		}
+		if s.Semantic.Complete() {
+			text += " " + semanticText(s.Semantic)
+		}
 		if s.PortName != "" {
 			text += " _" + s.PortName + "._" + s.Protocol
+		}
+		if len(s.ALPN) > 0 {
+			text += " " + strings.Join(s.ALPN, ",")
 		}
 		text += ":"
 		for _, e := range s.Endpoints {
@@ -223,7 +241,7 @@ func TestTranslate(t *testing.T) {
 			told: []string{"Service shop/api: serving a.edge.example." +
 				`; BadAnnotation: anyedge/answers: must be a whole number from 1 to 16, not "99"` +
 				`; BadAnnotation: anyedge/any-port: must be true or false, not "yes"` +
-				`; BadAnnotation: anyedge/polcy: is not known: here may stand hostname, expose, policy, answers, panic, panic-below, port, any-port, tls, load, load-port, load-path, load-in-flight, load-latency, load-cpu` +
+				`; BadAnnotation: anyedge/polcy: is not known: here may stand hostname, expose, policy, answers, panic, panic-below, panic-fallback, slow-start, allow, semantic, port, any-port, tls, alpn, load, load-port, load-path, load-in-flight, load-latency, load-cpu` +
 				`; BadAnnotation: anyedge/policy: must be rr or capacity or hash or closest or closest-capacity, not "best"` +
 				`; BadHostname: "-b.edge.example" is no host name: labels have 1 to 63 letters, digits and inner hyphens`},
 		},
@@ -307,7 +325,7 @@ func TestTranslate(t *testing.T) {
 				}),
 				with(aPod("web-0", "", ""), func(p *corev1.Pod) { p.Labels = map[string]string{"apps.kubernetes.io/pod-index": "0"} }),
 			},
-			want: []string{"a.edge.example. rr _http._tcp: 10.0.0.1:80/0/node-1/north 10.0.0.2:80/north 10.0.0.3:80/2/node-3/near"},
+			want: []string{"a.edge.example. rr _http._tcp: 10.0.0.1:80/0/node-1/north 10.0.0.2:80/node-2-example/north 10.0.0.3:80/2/node-3/near"},
 			told: []string{"Service shop/api: serving a.edge.example."},
 		},
 		{
@@ -336,12 +354,44 @@ func TestTranslate(t *testing.T) {
 			told: []string{"Service shop/api: serving a.edge.example."},
 		},
 		{
+			name: "no port that records could tell", objects: []any{
+				with(aService("hostname=a.edge.example", "alpn=h2"), func(s *corev1.Service) { s.Spec.Ports = nil }),
+				with(aSlice("api-1", "10.0.0.1"), func(s *discoveryv1.EndpointSlice) { s.Ports = nil }),
+			},
+			want: []string{"a.edge.example. rr: 10.0.0.1:0"},
+			told: []string{"Service shop/api: serving a.edge.example.; BadAnnotation: anyedge/alpn: the Service has no port that HTTPS records could tell"},
+		},
+		{
 			name: "no port to ask for the load", objects: []any{
 				with(aService("hostname=a.edge.example", "policy=capacity", "load=json"), func(s *corev1.Service) { s.Spec.Ports = nil }),
 				with(aSlice("api-1", "10.0.0.1"), func(s *discoveryv1.EndpointSlice) { s.Ports = nil }),
 			},
 			want: []string{"a.edge.example. capacity: 10.0.0.1:0"},
 			told: []string{"Service shop/api: serving a.edge.example.; BadAnnotation: anyedge/load: the Service has no port to ask: annotate anyedge/load-port"},
+		},
+		{
+			name: "the oldest has a semantic name that several ask for", objects: []any{
+				aService("hostname=a.edge.example c.edge.example", "semantic=shop.acme.api.prod"), pods,
+				with(anIngress("b.edge.example /"), func(i *networkingv1.Ingress) {
+					i.CreationTimestamp = metav1.NewTime(time.Unix(0, 0))
+				}),
+			},
+			want: []string{
+				"a.edge.example. rr _http._tcp: [2001:db8::1]:80 [2001:db8::2]:80",
+				"b.edge.example. rr shop.acme.api.prod _http._tcp: [2001:db8::1]:80 [2001:db8::2]:80",
+				"c.edge.example. rr _http._tcp: [2001:db8::1]:80 [2001:db8::2]:80",
+			},
+			told: []string{
+				"Ingress shop/web: serving b.edge.example.",
+				"Service shop/api: serving a.edge.example. c.edge.example." +
+					"; SemanticTaken: a.edge.example.: its semantic name is that of b.edge.example., which asks for it longer" +
+					"; SemanticTaken: c.edge.example.: its semantic name is that of b.edge.example., which asks for it longer",
+			},
+		},
+		{
+			name: "a semantic name that somebody else has", objects: []any{aService("hostname=a.edge.example", "semantic=taken.acme.api.prod"), pods},
+			want: []string{"a.edge.example. rr _http._tcp: [2001:db8::1]:80 [2001:db8::2]:80"},
+			told: []string{"Service shop/api: serving a.edge.example.; SemanticTaken: a.edge.example.: not taken.acme.api.prod"},
 		},
 		{
 			name: "the oldest has a name that two ask for", objects: []any{
@@ -450,7 +500,7 @@ func TestTranslateIngress(t *testing.T) {
 		{
 			name: "a target port that nobody comes to", ingress: anIngress("a.edge.example /"),
 			slice: func(s *discoveryv1.EndpointSlice) { s.Ports[0].Port = new(int32(8080)) },
-			told:  "TargetPort: a.edge.example.: pods listen on port 8080, clients come to 80 and 443: let the pods listen there, or, where clients go by SRV or HTTPS records, annotate anyedge/any-port: true",
+			told:  "TargetPort: a.edge.example.: pods listen on port 8080, clients come to 80 and 443: let the pods listen there, or, where all clients go by SRV records, or by HTTPS records, which anyedge/alpn makes, annotate anyedge/any-port: true",
 		},
 		{
 			name: "a target port that clients learn", ingress: with(anIngress("a.edge.example /"), func(i *networkingv1.Ingress) {
@@ -458,6 +508,13 @@ func TestTranslateIngress(t *testing.T) {
 			}),
 			slice: func(s *discoveryv1.EndpointSlice) { s.Ports[0].Port = new(int32(8080)) },
 			want:  []string{"a.edge.example. rr _http._tcp: [2001:db8::1]:8080"}, told: "serving a.edge.example.",
+		},
+		{
+			name: "a target port that HTTPS records tell", ingress: with(anIngress("a.edge.example /"), func(i *networkingv1.Ingress) {
+				i.Annotations["anyedge/any-port"], i.Annotations["anyedge/alpn"] = "true", "h2,http/1.1"
+			}),
+			slice: func(s *discoveryv1.EndpointSlice) { s.Ports[0].Port = new(int32(8443)) },
+			want:  []string{"a.edge.example. rr _http._tcp h2,http/1.1: [2001:db8::1]:8443"}, told: "serving a.edge.example.",
 		},
 	}
 	for _, tt := range tests {
@@ -484,7 +541,7 @@ func checkWorld(t *testing.T, raw []any, want, told []string) {
 	t.Helper()
 	all := objects(t, raw...)
 	for range 10 {
-		w := newWorld(rules{class: "anyedge", domain: "edge.example.", node: "node-3", accept: ours})
+		w := newWorld(rules{class: "anyedge", domain: "edge.example.", node: "node-3", accept: Rules{ours, oursToo}})
 		rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 		verdicts := make(map[owner]verdict)
 		for _, o := range all {
@@ -514,7 +571,7 @@ func checkWorld(t *testing.T, raw []any, want, told []string) {
 // Only what changed is told, and nothing twice.
 func TestUpdate(t *testing.T) {
 	t.Parallel()
-	w := newWorld(rules{class: "anyedge", accept: ours})
+	w := newWorld(rules{class: "anyedge", accept: Rules{Name: ours}})
 	step := func(what string, set, gone []string, change func()) {
 		t.Helper()
 		change()
@@ -545,8 +602,15 @@ func TestUpdate(t *testing.T) {
 			i.CreationTimestamp = metav1.NewTime(time.Unix(0, 0))
 			i.Annotations["anyedge/policy"] = "hash"
 		})))
-	step("another rule", nil, []string{"b.edge.example.", "c.edge.example."}, func() {
-		w.rules.accept = func(string) error { return errors.New("no") }
+	older := with(aService("hostname=d.edge.example", "semantic=a.b.c.d"), func(s *corev1.Service) { s.Name = "older" })
+	step("a semantic name", []string{"d.edge.example. rr a.b.c.d _http._tcp:"}, nil, put(older))
+	step("another one wants it", nil, nil, put(with(other, func(s *corev1.Service) {
+		s.Annotations[prefix+"semantic"], s.Annotations[prefix+"port"] = "a.b.c.d", "http"
+	})))
+	step("it is free", []string{"b.edge.example. rr a.b.c.d _http._tcp:", "d.edge.example. rr _http._tcp:"}, nil,
+		put(with(older, func(s *corev1.Service) { delete(s.Annotations, prefix+"semantic") })))
+	step("another rule", nil, []string{"b.edge.example.", "c.edge.example.", "d.edge.example."}, func() {
+		w.rules.accept.Name = func(string) error { return errors.New("no") }
 		w.touchAll()
 	})
 }
@@ -555,29 +619,63 @@ func TestSettings(t *testing.T) {
 	t.Parallel()
 	got := notes{
 		"policy": "capacity", "answers": "3", "panic": "none", "panic-below": "0.5", "port": "http", "any-port": "true",
+		"slow-start": "1m", "allow": "media,bank", "semantic": "Shop.acme.api.prod", "alpn": "h2, http/1.1",
 		"load": "json", "load-port": "9090", "load-path": "/l?x=1", "load-in-flight": "named_metrics.queue", "load-latency": "took_ms", "load-cpu": "a:b",
 	}.settings()
 	want := settings{
 		policy: steering.Capacity, answers: 3, panic: steering.Panic{Mode: steering.PanicNone, Below: 0.5},
-		port: "http", anyPort: true,
+		slowStart: time.Minute, allow: []string{"media", "bank"}, semantic: steering.Semantic{App: "shop", AppNS: "acme", Service: "api", ServiceNS: "prod"}, port: "http", anyPort: true, alpn: []string{"h2", "http/1.1"},
 		asked: Asked{Format: "json", Port: 9090, Path: "/l?x=1", InFlight: "named_metrics.queue", Latency: "took_ms", CPU: "a:b"},
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(settings{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	bad := notes{"panic": "maybe", "panic-below": "NaN", "tls": "here", "expose": "yes", "answers": "0"}.settings()
+	other := notes{"panic": "other", "panic-fallback": "2001:db8:2::10, 10.2.10.10,::ffff:10.2.10.10"}.settings()
+	fallback := []netip.Addr{netip.MustParseAddr("2001:db8:2::10"), netip.MustParseAddr("10.2.10.10")}
+	if diff := cmp.Diff(steering.Panic{Mode: steering.PanicOther, Fallback: fallback}, other.panic, exact); diff != "" || other.trouble != nil {
+		t.Errorf("%v (-want +got):\n%s", other.trouble, diff)
+	}
+	bad := notes{"panic": "maybe", "panic-below": "NaN", "tls": "here", "expose": "yes", "answers": "0", "slow-start": "2h", "alpn": "h2,h2", "semantic": "a.b.c", "allow": "a/b"}.settings()
 	var told []string
 	for _, p := range bad.trouble {
 		told = append(told, p.message)
 	}
 	if diff := cmp.Diff([]string{
+		`anyedge/allow: must be namespaces, separated by commas, or *, not "a/b"`,
+		`anyedge/alpn: must be protocols of TLS, such as h2,http/1.1, each once, not "h2"`,
 		`anyedge/answers: must be a whole number from 1 to 16, not "0"`,
 		`anyedge/expose: must be true or false, not "yes"`,
-		`anyedge/panic: must be all or none, not "maybe"`,
+		`anyedge/panic: must be all or none or other, not "maybe"`,
 		`anyedge/panic-below: must be a number from 0 to 1, not "NaN"`,
+		`anyedge/semantic: must be APP.APP_NS.SERVICE.SERVICE_NS, each a label, not "a.b.c"`,
+		`anyedge/slow-start: must be a duration from 0s to 1h, not "2h"`,
 		`anyedge/tls: must be pods, not "here"`,
 	}, told); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Another site answers in panic only where its addresses are all understood.
+func TestFallbackSettings(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		notes notes
+		want  string
+	}{
+		{notes{"panic": "other"}, "anyedge/panic-fallback: is missing or wrong, so all answer in panic, and not another site"},
+		{notes{"panic-fallback": "10.0.0.1"}, "anyedge/panic-fallback: does nothing without anyedge/panic: other"},
+		{notes{"panic": "other", "panic-fallback": "10.0.0.1 fe80::1"},
+			`anyedge/panic-fallback: must be addresses of another site, separated by commas, not "fe80::1"` +
+				"; anyedge/panic-fallback: is missing or wrong, so all answer in panic, and not another site"},
+	} {
+		got := tt.notes.settings()
+		var told []string
+		for _, p := range got.trouble {
+			told = append(told, p.message)
+		}
+		if text := strings.Join(told, "; "); text != tt.want || got.panic.Mode != steering.PanicAll || got.panic.Fallback != nil {
+			t.Errorf("%v: %+v, told\n%s\nwant\n%s", tt.notes, got.panic, text, tt.want)
+		}
 	}
 }
 

@@ -129,8 +129,20 @@ type Service struct {
 	// Spill is the share of the answers by Closest and ClosestCapacity that pass the nearest endpoints over for the next
 	// ones, 0 to 1: what a Balancer makes of their load.
 	Spill float64
+	// Namespace is that of a cluster where the service is; empty: it is in none. Allow are others whose clients may see it,
+	// AnyNamespace is all.
+	Namespace string
+	Allow     []string
 	// Semantic is what the service is called by names that state a policy, the zero value: it has none.
 	Semantic Semantic
+}
+
+// AnyNamespace stands for every namespace.
+const AnyNamespace = "*"
+
+// SeenFrom tells whether clients in a namespace may see the service: those of its own, and of others by its word alone (source S1). A service that is in no namespace is seen from all.
+func (s Service) SeenFrom(namespace string) bool {
+	return s.Namespace == "" || s.Namespace == namespace || slices.Contains(s.Allow, namespace) || slices.Contains(s.Allow, AnyNamespace)
 }
 
 // Semantic is a service's name in the terms of source S1: an application and a service, each in a namespace. Each part is
@@ -144,7 +156,8 @@ func (s Semantic) Complete() bool {
 
 // Clone returns a service that shares nothing with s.
 func (s Service) Clone() Service {
-	s.Endpoints, s.Panic.Fallback, s.ALPN = slices.Clone(s.Endpoints), slices.Clone(s.Panic.Fallback), slices.Clone(s.ALPN)
+	s.Endpoints, s.Panic.Fallback = slices.Clone(s.Endpoints), slices.Clone(s.Panic.Fallback)
+	s.ALPN, s.Allow = slices.Clone(s.ALPN), slices.Clone(s.Allow)
 	return s
 }
 
@@ -152,6 +165,7 @@ func (s Service) Clone() Service {
 func (s Service) Equal(other Service) bool {
 	return s.Name == other.Name && s.Policy == other.Policy && s.Answers == other.Answers &&
 		s.PortName == other.PortName && s.Protocol == other.Protocol && s.SlowStart == other.SlowStart && s.Spill == other.Spill && s.Semantic == other.Semantic &&
+		s.Namespace == other.Namespace && slices.Equal(s.Allow, other.Allow) &&
 		s.Panic.equal(other.Panic) && slices.Equal(s.ALPN, other.ALPN) && slices.Equal(s.Endpoints, other.Endpoints)
 }
 
