@@ -132,11 +132,8 @@ func (c *cluster) of(m *member) []steering.Load {
 	case m.targets != nil:
 		return c.loads.ofTargets(m.targets, len(m.targets))
 	case m.pods != nil:
-		all := make([]steering.Load, len(m.pods))
-		for i, p := range m.pods {
-			all[i] = c.meter.Load(p)
-		}
-		return all
+		c.loads.known = c.meter.Loads(c.loads.known[:0], m.pods...)
+		return c.loads.known
 	default:
 		return nil
 	}

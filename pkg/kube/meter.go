@@ -122,14 +122,18 @@ func (m *Meter) Set(pods ...Pod) {
 	poke(m.changed)
 }
 
-// Load returns what is known of the load of a pod; the zero Load: nothing yet.
-func (m *Meter) Load(p Pod) steering.Load {
+// Loads appends what is known of the loads of pods, in their order; the zero Load: nothing yet.
+func (m *Meter) Loads(dst []steering.Load, pods ...Pod) []steering.Load {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if u := m.uses[p.key()]; u != nil {
-		return u.load(p)
+	for _, p := range pods {
+		var l steering.Load
+		if u := m.uses[p.key()]; u != nil {
+			l = u.load(p)
+		}
+		dst = append(dst, l)
 	}
-	return steering.Load{}
+	return dst
 }
 
 // Trouble tells why nothing is known of the load of a pod, or nothing new; empty: all is well.

@@ -113,9 +113,9 @@ func TestKubelet(t *testing.T) {
 	k := newFakeKubelet(t)
 	pods := k.pods(t)
 	m := meter(t, MeterConfig{Kubelets: &Kubelets{Port: k.at(t).Port(), CAFile: k.caFile(t)}}, &rest.Config{Host: "https://[::1]:1", BearerToken: "secret"}, pods...)
-	waitUntil(t, func() bool { return m.Load(pods[1]).CPU.Known })
+	waitUntil(t, func() bool { return loadOf(m, pods[1]).CPU.Known })
 	for i, want := range []steering.Reading{steering.Read(0.125), steering.Read(0.75), {}, {}} {
-		if l := m.Load(pods[i]); l.CPU != want || l.CPU.Known && (l.Every != time.Second || time.Since(l.At) > time.Minute) {
+		if l := loadOf(m, pods[i]); l.CPU != want || l.CPU.Known && (l.Every != time.Second || time.Since(l.At) > time.Minute) {
 			t.Errorf("%s has load %+v, want %+v", pods[i].Name, l, want)
 		}
 	}
@@ -133,7 +133,7 @@ func TestKubelet(t *testing.T) {
 	k.refuse.Store(http.StatusForbidden)
 	waitUntil(t, func() bool { return strings.Contains(m.Trouble(pods[0], later), "403") })
 	checkTrouble(t, m, later, pods[:1], []string{"kubelet " + host + ": answered 403 Forbidden: grant get of nodes/metrics"})
-	if l := m.Load(pods[0]); !l.CPU.Known {
+	if l := loadOf(m, pods[0]); !l.CPU.Known {
 		t.Error("what was known is gone")
 	}
 
@@ -145,10 +145,12 @@ func TestKubelet(t *testing.T) {
 		time.Sleep(5 * m.cfg.Interval) // nobody asks any more
 		return before == k.asked.Load()
 	})
-	if l := m.Load(pods[0]); l != (steering.Load{}) {
+	if l := loadOf(m, pods[0]); l != (steering.Load{}) {
 		t.Errorf("a pod that nobody wants to know of has load %+v", l)
 	}
 }
+
+func loadOf(m *Meter, p Pod) steering.Load { return m.Loads(nil, p)[0] }
 
 func checkTrouble(t *testing.T, m *Meter, now time.Time, pods []Pod, want []string) {
 	t.Helper()
@@ -233,7 +235,7 @@ func TestMetricsAPI(t *testing.T) {
 	defer m.close()
 	m.Set(pods...)
 	m.readAPI(t.Context())
-	if l := m.Load(pods[0]); l.CPU != steering.Read(0.2515) || l.Every != 15500*time.Millisecond {
+	if l := loadOf(m, pods[0]); l.CPU != steering.Read(0.2515) || l.Every != 15500*time.Millisecond {
 		t.Errorf("load %+v", l)
 	}
 	checkTrouble(t, m, time.Now(), pods, []string{"", "metrics API: tells nothing new of it"})
