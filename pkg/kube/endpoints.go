@@ -3,6 +3,7 @@ package kube
 import (
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -13,9 +14,9 @@ import (
 // join makes the endpoints of a port of a Service from its slices. pods may lack any pod. Sorted by address, so that the
 // order of events leaves no trace; an address that several slices have, as it moves from one to another, is in the best
 // state that one of them tells. here is the node that this runs on; empty: not known.
-func join(p port, from map[key]*slice, pods map[key]*pod, here string) []steering.Endpoint {
+func join(p port, from map[key]*slice, pods table[*pod], here string) []steering.Endpoint {
 	found := candidates(p, from, pods)
-	var all []steering.Endpoint
+	all := make([]steering.Endpoint, 0, len(found))
 	capacity := capacities(found)
 	for _, at := range sorted(found, netip.AddrPort.Compare) {
 		if c := found[at]; c.rank() > 0 {
@@ -28,7 +29,7 @@ func join(p port, from map[key]*slice, pods map[key]*pod, here string) []steerin
 }
 
 // candidates are the endpoints of a port, whatever their states.
-func candidates(p port, from map[key]*slice, pods map[key]*pod) map[netip.AddrPort]candidate {
+func candidates(p port, from map[key]*slice, pods table[*pod]) map[netip.AddrPort]candidate {
 	found := make(map[netip.AddrPort]candidate)
 	for _, s := range from {
 		number, serves := s.port(p)
@@ -36,8 +37,8 @@ func candidates(p port, from map[key]*slice, pods map[key]*pod) map[netip.AddrPo
 			continue
 		}
 		for i := range s.endpoints {
-			c := candidate{&s.endpoints[i], pods[key{s.namespace, s.endpoints[i].pod}]}
-			at := netip.AddrPortFrom(c.address, number)
+			c := candidate{&s.endpoints[i], pods.get(key{s.namespace, s.endpoints[i].pod})}
+			at := netip.AddrPortFrom(c.address(), number)
 			if best, twice := found[at]; !twice || c.rank() > best.rank() {
 				found[at] = c
 			}
@@ -99,7 +100,10 @@ func (c candidate) instance() string {
 	if c.pod != nil && c.pod.index != "" {
 		return c.pod.index
 	}
-	return ordinal(c.hostname)
+	if c.ordinal == noOrdinal {
+		return ""
+	}
+	return strconv.Itoa(int(c.ordinal))
 }
 
 // asLabel returns what names something as a label of a name, empty where it cannot be one.

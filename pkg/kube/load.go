@@ -51,7 +51,7 @@ func (w *world) behind(sv steering.Service) (Asked, []Pod) {
 	if len(claims) == 0 || sv.Policy == steering.RoundRobin {
 		return Asked{}, nil
 	}
-	backend := w.services[claims[0].backend]
+	backend := w.services.get(claims[0].backend)
 	if backend == nil {
 		return Asked{}, nil
 	}

@@ -49,7 +49,7 @@ func (s *Source) Collect(ch chan<- prometheus.Metric) {
 	defer s.mu.Unlock()
 	objects, age := make(map[string]int), make(map[string]time.Duration)
 	for _, r := range s.readers {
-		objects[r.resource.name] += len(r.held)
+		objects[r.resource.name] += s.world.held(r.resource.reduced).count(r.namespace)
 		if heard := r.heard.Load(); heard != 0 {
 			age[r.resource.name] = max(age[r.resource.name], time.Since(time.Unix(0, heard)))
 		}

@@ -33,33 +33,45 @@ func (k key) compare(other key) int {
 type object interface {
 	metav1.ObjectMetaAccessor
 	place() key
+	current() string // version
 }
 
 // meta is what all objects have.
 type meta struct {
 	key
-	uid     types.UID
 	version string
-	created time.Time
 	notes   notes
 }
 
 func (m *meta) place() key { return m.key }
 
+func (m *meta) current() string { return m.version }
+
 // GetObjectMeta makes client-go's own stores take these objects.
 func (m *meta) GetObjectMeta() metav1.Object {
-	return &metav1.ObjectMeta{Namespace: m.namespace, Name: m.name, UID: m.uid, ResourceVersion: m.version}
+	return &metav1.ObjectMeta{Namespace: m.namespace, Name: m.name, ResourceVersion: m.version}
 }
 
 func newMeta(o *metav1.ObjectMeta) meta {
-	return meta{
-		key: key{o.Namespace, o.Name}, uid: o.UID, version: o.ResourceVersion, created: o.CreationTimestamp.Time,
-		notes: newNotes(o),
-	}
+	return meta{key: newKey(o), version: o.ResourceVersion, notes: newNotes(o)}
+}
+
+// newKey shares the names of namespaces, which are few.
+func newKey(o *metav1.ObjectMeta) key { return key{unique.Make(o.Namespace).Value(), o.Name} }
+
+// asking is what objects have that ask for names.
+type asking struct {
+	meta
+	uid     types.UID
+	created time.Time
+}
+
+func newAsking(o *metav1.ObjectMeta) asking {
+	return asking{newMeta(o), o.UID, o.CreationTimestamp.Time}
 }
 
 type service struct {
-	meta
+	asking
 	external  string // the name that it stands for, of type ExternalName
 	ports     []port
 	condition *metav1.Condition // ours, in its status
@@ -73,7 +85,7 @@ type port struct {
 }
 
 type ingress struct {
-	meta
+	asking
 	class    string
 	rules    []networkingv1.IngressRule
 	fallback *networkingv1.IngressBackend
@@ -95,12 +107,16 @@ type slicePort struct {
 	protocol corev1.Protocol
 }
 
+// endpoint is what there are most of.
 type endpoint struct {
-	address                     netip.Addr
-	pod, hostname               string // the pod is of the slice's namespace; empty: none
+	at                          [16]byte // its address: an IPv4 one is mapped, which nothing else is
+	pod                         string   // of the slice's namespace; empty: none
 	node, zone                  unique.Handle[string]
+	ordinal                     int32 // at the end of its host name; noOrdinal: none
 	ready, serving, terminating bool
 }
+
+func (e *endpoint) address() netip.Addr { return netip.AddrFrom16(e.at).Unmap() }
 
 type pod struct {
 	meta
@@ -128,7 +144,7 @@ func reduce(obj any) (any, error) {
 }
 
 func reduceService(o *corev1.Service) *service {
-	s := &service{meta: newMeta(&o.ObjectMeta)}
+	s := &service{asking: newAsking(&o.ObjectMeta)}
 	if o.Spec.Type == corev1.ServiceTypeExternalName {
 		s.external = o.Spec.ExternalName
 	}
@@ -145,13 +161,14 @@ func reduceService(o *corev1.Service) *service {
 
 func reduceIngress(o *networkingv1.Ingress) *ingress {
 	return &ingress{
-		meta: newMeta(&o.ObjectMeta), class: deref(o.Spec.IngressClassName),
+		asking: newAsking(&o.ObjectMeta), class: deref(o.Spec.IngressClassName),
 		rules: o.Spec.Rules, fallback: o.Spec.DefaultBackend, tls: o.Spec.TLS, status: o.Status.LoadBalancer.Ingress,
 	}
 }
 
 func reduceSlice(o *discoveryv1.EndpointSlice) *slice {
-	s := &slice{meta: newMeta(&o.ObjectMeta), service: key{o.Namespace, o.Labels[discoveryv1.LabelServiceName]}}
+	s := &slice{meta: newMeta(&o.ObjectMeta)}
+	s.service = key{s.namespace, o.Labels[discoveryv1.LabelServiceName]}
 	for _, p := range o.Ports {
 		s.ports = append(s.ports, slicePort{deref(p.Name), uint16(deref(p.Port)), deref(p.Protocol)})
 	}
@@ -175,7 +192,7 @@ func reduceEndpoint(o *discoveryv1.Endpoint) (e endpoint, ok bool) {
 		return e, false
 	}
 	e = endpoint{
-		address: a.Unmap(), hostname: strings.Clone(deref(o.Hostname)),
+		at: a.As16(), ordinal: ordinal(deref(o.Hostname)),
 		node: unique.Make(deref(o.NodeName)), zone: unique.Make(deref(o.Zone)),
 		// What is not said of readiness counts as ready (EndpointConditions).
 		ready: o.Conditions.Ready == nil || *o.Conditions.Ready, terminating: deref(o.Conditions.Terminating),
@@ -207,13 +224,16 @@ func reducePod(o *corev1.Pod) *pod {
 	return p
 }
 
-// ordinal is the number at the end of a name like web-3; empty: none.
-func ordinal(name string) string {
-	_, n, found := cutLast(name, "-")
-	if _, err := strconv.ParseUint(n, 10, 32); !found || err != nil || n != "0" && n[0] == '0' {
-		return ""
+const noOrdinal = -1
+
+// ordinal is the number at the end of a name like web-3.
+func ordinal(name string) int32 {
+	_, text, found := cutLast(name, "-")
+	n, err := strconv.ParseUint(text, 10, 31)
+	if !found || err != nil || text != "0" && text[0] == '0' {
+		return noOrdinal
 	}
-	return n
+	return int32(n)
 }
 
 func cutLast(s, sep string) (before, after string, found bool) {

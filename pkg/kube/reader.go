@@ -32,17 +32,16 @@ type reader struct {
 	doubt     time.Duration
 
 	// The source's lock guards these.
-	believed int            // number of the turn that is; the others are ignored
-	complete bool           // everything was read once
-	held     map[key]string // versions of the objects in the world
-	lost     time.Time      // when a list first told that nothing is left
+	believed int       // number of the turn that is; the others are ignored
+	complete bool      // everything was read once
+	lost     time.Time // when a list first told that nothing is left
 
 	heard   atomic.Int64 // when the API last told something, in ns since 1970; 0: never
 	failing atomic.Bool
 }
 
 func newReader(s *Source, r resource, namespace string) *reader {
-	return &reader{source: s, resource: r, namespace: namespace, doubt: doubt, held: make(map[key]string)}
+	return &reader{source: s, resource: r, namespace: namespace, doubt: doubt}
 }
 
 // run reads until ctx is done.
@@ -192,9 +191,7 @@ func (t *turn) Delete(obj any) error {
 	t.hear()
 	t.source.apply(func(w *world) {
 		if t.number == t.believed {
-			k := o.(object).place()
-			delete(t.held, k)
-			w.drop(t.resource.reduced, k)
+			w.drop(t.resource.reduced, o.(object).place())
 		}
 	})
 	return nil
@@ -222,24 +219,24 @@ func (t *turn) Replace(list []any, _ string) (err error) {
 	t.hear()
 	t.source.metrics.lists.WithLabelValues(t.resource.name).Inc()
 	t.source.apply(func(w *world) {
-		if err = t.believe(len(objects)); err == nil {
+		if err = t.believe(len(objects), w.held(t.resource.reduced).count(t.namespace)); err == nil {
 			t.replace(w, objects)
 		}
 	})
 	return err
 }
 
-// believe tells whether a list of n objects may be the truth.
-func (t *turn) believe(n int) error {
+// believe tells whether a list of n objects may be the truth, where there were some before.
+func (t *turn) believe(n, before int) error {
 	switch {
 	case t.number < t.believed:
 		return fmt.Errorf("kube: a newer turn of %s is under way", t.resource.name)
-	case n > 0 || len(t.held) == 0:
+	case n > 0 || before == 0:
 		t.lost = time.Time{}
 		return nil
 	case t.lost.IsZero():
 		t.lost = time.Now()
-		t.source.log.Warn("everything is gone at once: kept until that is told again", "resource", t.resource.name, "objects", len(t.held))
+		t.source.log.Warn("everything is gone at once: kept until that is told again", "resource", t.resource.name, "objects", before)
 	}
 	if time.Since(t.lost) < t.doubt {
 		return errDoubt
@@ -249,10 +246,9 @@ func (t *turn) believe(n int) error {
 }
 
 func (t *turn) replace(w *world, objects map[key]object) {
-	for k := range t.held {
-		if objects[k] == nil {
-			delete(t.held, k)
-			w.drop(t.resource.reduced, k)
+	for o := range w.held(t.resource.reduced).objects(t.namespace) {
+		if objects[o.place()] == nil {
+			w.drop(o, o.place())
 		}
 	}
 	for _, o := range objects {
@@ -269,12 +265,9 @@ func (t *turn) replace(w *world, objects map[key]object) {
 
 // hold puts an object into the world, unless it is there as it is.
 func (t *turn) hold(w *world, o object) {
-	version := o.GetObjectMeta().GetResourceVersion()
-	if t.held[o.place()] == version && version != "" {
-		return
+	if version := o.current(); version == "" || version != w.held(o).version(o.place()) {
+		w.put(o)
 	}
-	t.held[o.place()] = version
-	w.put(o)
 }
 
 // hasty is a clock whose waits end with the context: a Reflector that backs off must not hold up the end of the program.

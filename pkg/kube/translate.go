@@ -51,7 +51,7 @@ func (w *world) note(name string, all ...problem) {
 
 // settings are those that a claim is steered by: its own notes come before those of its Service, which may not be there.
 func (w *world) settings(c claim) settings {
-	if backend := w.services[c.backend]; backend != nil {
+	if backend := w.services.get(c.backend); backend != nil {
 		return c.notes.over(backend.notes).settings()
 	}
 	return c.notes.settings()
@@ -60,10 +60,13 @@ func (w *world) settings(c claim) settings {
 // build makes the service of a name out of the Service that the claim leads to. Without pods the name exists all the same: who
 // asks is told that there is nothing now, not that there never was.
 func (w *world) build(name string, c claim) (steering.Service, bool) {
-	backend, set := w.services[c.backend], w.settings(c)
+	backend, set := w.services.get(c.backend), w.settings(c)
 	w.note(name, set.trouble...)
 	s := steering.Service{Name: name, Policy: set.policy, Answers: set.answers, Panic: set.panic, SlowStart: set.slowStart, Namespace: c.owner.namespace, Allow: set.allow}
 	s.Semantic = w.semantic(name, set.semantic)
+	if (s.Policy == steering.RoundRobin || s.Policy == steering.Closest) && !s.Semantic.Complete() {
+		s.SlowStart = 0 // weights are for nobody: each step of theirs would be for nothing
+	}
 	if backend == nil {
 		w.note(name, problem{reasonNoService, fmt.Sprintf("%s: there is no Service %s", name, c.backend)})
 		return s, true

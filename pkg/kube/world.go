@@ -22,13 +22,13 @@ type rules struct {
 // again.
 type world struct {
 	rules     rules
-	services  map[key]*service
-	ingresses map[key]*ingress
-	slices    map[key]*slice
-	pods      map[key]*pod
+	services  table[*service]
+	ingresses table[*ingress]
+	slices    table[*slice]
+	pods      table[*pod]
 
 	sliced map[key]map[key]*slice // by Service
-	users  map[key][]key          // Pod -> the Services that have it, once for each endpoint
+	users  table[[]*slice]        // Pod -> the slices that have it, once for each endpoint
 	wishes map[owner]wish
 	claims map[string][]claim           // by name; the first one has it
 	backs  map[key]map[string]bool      // Service -> names that its pods answer for
@@ -46,9 +46,9 @@ type world struct {
 
 func newWorld(r rules) *world {
 	return &world{
-		rules: r, services: make(map[key]*service), ingresses: make(map[key]*ingress),
-		slices: make(map[key]*slice), pods: make(map[key]*pod),
-		sliced: make(map[key]map[key]*slice), users: make(map[key][]key),
+		rules: r, services: make(table[*service]), ingresses: make(table[*ingress]),
+		slices: make(table[*slice]), pods: make(table[*pod]),
+		sliced: make(map[key]map[key]*slice), users: make(table[[]*slice]),
 		wishes: make(map[owner]wish), claims: make(map[string][]claim), backs: make(map[key]map[string]bool),
 		denied: make(map[string]map[owner]problem), minor: make(map[string][]problem),
 		semantics: make(map[string]steering.Semantic), askers: make(map[steering.Semantic]map[string]bool), holders: make(map[steering.Semantic]string),
@@ -60,18 +60,18 @@ func newWorld(r rules) *world {
 func (w *world) put(o object) {
 	switch o := o.(type) {
 	case *service:
-		w.services[o.key] = o
+		w.services.put(o.key, o)
 		w.want(owner{kindService, o.key}, serviceWish(o, w.rules.domain))
 		w.touch(o.key)
 	case *ingress:
-		w.ingresses[o.key] = o
+		w.ingresses.put(o.key, o)
 		w.want(owner{kindIngress, o.key}, ingressWish(o, w.rules.class))
 	case *slice:
 		w.dropSlice(o.key)
 		w.putSlice(o)
 	case *pod:
-		old := w.pods[o.key]
-		w.pods[o.key] = o
+		old := w.pods.get(o.key)
+		w.pods.put(o.key, o)
 		if old == nil || !old.equal(o) {
 			w.touchUsers(o.key)
 		}
@@ -82,42 +82,56 @@ func (w *world) put(o object) {
 func (w *world) drop(like object, k key) {
 	switch like.(type) {
 	case *service:
-		delete(w.services, k)
+		w.services.drop(k)
 		w.want(owner{kindService, k}, wish{})
 		w.touch(k)
 	case *ingress:
-		delete(w.ingresses, k)
+		w.ingresses.drop(k)
 		w.want(owner{kindIngress, k}, wish{})
 	case *slice:
 		w.dropSlice(k)
 	case *pod:
-		delete(w.pods, k)
+		w.pods.drop(k)
 		w.touchUsers(k)
 	}
 }
 
+// held are the objects of the kind that like is of.
+func (w *world) held(like object) held {
+	switch like.(type) {
+	case *service:
+		return holding[*service]{w.services}
+	case *ingress:
+		return holding[*ingress]{w.ingresses}
+	case *slice:
+		return holding[*slice]{w.slices}
+	default:
+		return holding[*pod]{w.pods}
+	}
+}
+
 func (w *world) putSlice(s *slice) {
-	w.slices[s.key] = s
+	w.slices.put(s.key, s)
 	add2(w.sliced, s.service, s.key, s)
 	for _, p := range w.podKeys(s) {
-		w.users[p] = append(w.users[p], s.service)
+		w.users.put(p, append(w.users.get(p), s))
 	}
 	w.touch(s.service)
 }
 
 func (w *world) dropSlice(k key) {
-	s := w.slices[k]
+	s := w.slices.get(k)
 	if s == nil {
 		return
 	}
-	delete(w.slices, k)
+	w.slices.drop(k)
 	drop2(w.sliced, s.service, k)
 	for _, p := range w.podKeys(s) {
-		all := w.users[p]
-		if i := slices.Index(all, s.service); len(all) > 1 {
-			w.users[p] = slices.Delete(all, i, i+1)
+		all := w.users.get(p)
+		if i := slices.Index(all, s); len(all) > 1 {
+			w.users.put(p, slices.Delete(all, i, i+1))
 		} else {
-			delete(w.users, p)
+			w.users.drop(p)
 		}
 	}
 	w.touch(s.service)
@@ -174,8 +188,8 @@ func (w *world) touch(service key) {
 }
 
 func (w *world) touchUsers(pod key) {
-	for _, service := range w.users[pod] {
-		w.touch(service)
+	for _, s := range w.users.get(pod) {
+		w.touch(s.service)
 	}
 }
 

@@ -708,11 +708,11 @@ func TestLoadSettings(t *testing.T) {
 
 func TestOrdinal(t *testing.T) {
 	t.Parallel()
-	var got []string
+	var got []int32
 	for _, name := range []string{"web-0", "web-12", "web", "web-", "web-01", "web-x1", "web--1", "web-99999999999999999999", ""} {
 		got = append(got, ordinal(name))
 	}
-	if diff := cmp.Diff([]string{"0", "12", "", "", "", "", "1", "", ""}, got); diff != "" {
+	if diff := cmp.Diff([]int32{0, 12, -1, -1, -1, -1, 1, -1, -1}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -126,7 +126,7 @@ func (w *writer) tell(ctx context.Context, o owner, v verdict) error {
 func (w *writer) status(ctx context.Context, o owner, v verdict) (types.UID, error) {
 	s := w.source
 	s.mu.Lock()
-	service, ingress := s.world.services[o.key], s.world.ingresses[o.key]
+	service, ingress := s.world.services.get(o.key), s.world.ingresses.get(o.key)
 	s.mu.Unlock()
 	switch {
 	case o.kind == kindService && service != nil:

@@ -42,7 +42,7 @@ func (p Policy) String() string {
 }
 
 // State is what the checks say of an endpoint. An endpoint without a check is Up.
-type State int
+type State int8
 
 // The states of an endpoint.
 const (
@@ -65,35 +65,33 @@ func (s State) String() string {
 	}
 }
 
-// An Endpoint is one pod's own address.
+// An Endpoint is one pod's own address. Its fields leave no room between them: a site may have a million endpoints.
 type Endpoint struct {
 	Address netip.Addr
 	Port    uint16
 	State   State
+	// Draining endpoints are about to leave: they get nothing new, unless nothing else serves.
+	Draining bool
+	// Near tells that it runs on the node of the server that answers.
+	Near bool
 	// Capacity is how much the endpoint can take, in any unit that all endpoints of its service share. What is not a
 	// finite number above 0 counts as 1.
 	Capacity float64
 	// Factor is how much of its capacity it is to get: what a Balancer makes of load and slow start. What is not a finite
 	// number above 0 counts as 1. RoundRobin and Closest go without it.
 	Factor float64
-	// Draining endpoints are about to leave: they get nothing new, unless nothing else serves.
-	Draining bool
-	// Leaves is when a draining endpoint is gone; zero: not known.
-	Leaves time.Time
 	// Since is when the endpoint became up, for slow start; zero: long ago.
 	Since time.Time
 	// Holds is how long it takes its checks at least to change its state, as they stand now; zero: not known. It should
 	// not follow every attempt: each change makes a new picker.
 	Holds time.Duration
+	// Distance is the measured round trip to an endpoint elsewhere; zero: it is in this site.
+	Distance time.Duration
 
 	// Instance is its number among those of its service, such as "0"; empty: none.
 	Instance string
 	// Node and Zone are where it runs, each a label of a name; empty: not known.
 	Node, Zone string
-	// Near tells that it runs on the node of the server that answers.
-	Near bool
-	// Distance is the measured round trip to an endpoint elsewhere; zero: it is in this site.
-	Distance time.Duration
 }
 
 // Weight returns how much of the service's requests the endpoint is to get, in the unit of its capacity.
