@@ -4,7 +4,7 @@
 # Root is asked for only where the kernel does not let users make namespaces (docs/labs.md).
 SUDO := $(shell [ "$$(id -u)" = 0 ] || { [ -n "$$XDG_RUNTIME_DIR" ] && unshare --user --map-root-user --net --mount true 2>/dev/null; } || echo sudo)
 TOOL := go tool -modfile=tools/go.mod
-TEST := $(TOOL) gotestsum --format pkgname --hide-summary=output -- -race -shuffle=on -timeout 15m
+TEST := $(TOOL) gotestsum --format pkgname -- -race -shuffle=on -timeout 15m
 FUZZTIME ?= 60s
 RUNS ?= 20
 FAULTS ?= service-kill dns-kill agent-kill service-hang agent-hang link-down link-loss host-down drain

@@ -14,7 +14,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -137,11 +136,11 @@ func startHeld(t *testing.T, config string, share float64) (pid int) {
 	cmd := exec.Command("/proc/self/exe", "--config", config, "--log-level", "error")
 	cmd.Env = append(os.Environ(), role+"=self")
 	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
+	ended, err := nettest.Start(cmd)
+	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	t.Cleanup(func() { _ = cmd.Process.Kill(); <-ended })
 	untilWell(t)
 	hold(t, cmd.Process.Pid, share)
 	return cmd.Process.Pid

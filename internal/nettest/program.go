@@ -3,6 +3,7 @@ package nettest
 import (
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -43,19 +44,34 @@ type Daemon struct {
 	found   chan struct{}
 }
 
+// Start starts a process that is not left over by a test that dies; ended is closed when it has. The kernel kills such a process when the
+// thread ends that started it, and threads end with goroutines that keep them to themselves: this one lives as long.
+func Start(cmd *exec.Cmd) (ended <-chan struct{}, err error) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	started, done := make(chan error), make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait()
+		}
+	}()
+	return done, <-started
+}
+
 // StartDaemon starts one and waits until it prints the text that says that it serves.
 func StartDaemon(t testing.TB, ready, path string, args ...string) *Daemon {
 	t.Helper()
 	d := &Daemon{waiting: ready, found: make(chan struct{})}
 	cmd := exec.Command(path, args...)
 	cmd.Stdout, cmd.Stderr = d, d
-	// Not left over by a test that dies; the thread that starts it lives as long as the test.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
+	ended, err := Start(cmd)
+	if err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan struct{})
-	go func() { _ = cmd.Wait(); close(ended) }()
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		<-ended
