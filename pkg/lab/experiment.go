@@ -311,7 +311,7 @@ func (l *Lab) allAnnounced(ctx context.Context, p parts) error {
 	defer cancel()
 	for _, site := range p.sites {
 		if err := l.announced(ctx, p, site); err != nil {
-			return err
+			return fmt.Errorf("%w: %s", err, site)
 		}
 	}
 	return nil
@@ -349,7 +349,7 @@ func (l *Lab) Ready(ctx context.Context) error {
 	defer cancel()
 	for _, site := range p.sites {
 		if err := l.announced(ctx, p, site); err != nil {
-			return err
+			return fmt.Errorf("%w: %s", err, site)
 		}
 	}
 	_, err = l.serving(ctx, p)
