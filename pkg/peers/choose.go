@@ -59,9 +59,10 @@ func chooseSite(own string, candidates []candidate, before string) (site string,
 	return nearest, true
 }
 
-// clearlyNearer tells whether a is so much nearer than b that it is no noise: by a quarter, and by a millisecond.
+// clearlyNearer tells whether a is so much nearer than b that it is no noise: by an eighth, and by a millisecond. A least
+// RTT has little noise; the farther of two that joined at once must not stay because its answer came first.
 func clearlyNearer(a, b time.Duration) bool {
-	return b-a >= time.Millisecond && b-a >= b/4
+	return b-a >= time.Millisecond && b-a >= b/8
 }
 
 // weigh returns the headroom, or the weight before while the two are not far from each other: by half as much, and by 5.

@@ -35,11 +35,11 @@ func TestChoose(t *testing.T) {
 		{name: "equally far: by name", candidates: []candidate{at(d, 12*ms), c}, want: []Target{{"2-a", 100}}},
 
 		{name: "this site is back", candidates: []candidate{a, c}, before: before("mec-2", Target{"2-a", 100}), want: []Target{{"1-b", 60}}},
-		{name: "a little nearer is noise", candidates: []candidate{c, d}, before: before("mec-3", Target{"3-a", 50}), want: []Target{{"3-a", 50}}},
-		{name: "a quarter nearer is not", candidates: []candidate{at(c, 9*ms), at(d, 12*ms)}, before: before("mec-3", Target{"3-a", 50}), want: []Target{{"2-a", 100}}},
+		{name: "a little nearer is noise", candidates: []candidate{c, at(d, 13*ms)}, before: before("mec-3", Target{"3-a", 50}), want: []Target{{"3-a", 50}}},
+		{name: "an eighth nearer is not", candidates: []candidate{at(c, 21*ms), at(d, 24*ms)}, before: before("mec-3", Target{"3-a", 50}), want: []Target{{"2-a", 100}}},
 		{name: "less than a millisecond is noise, whatever part it is", candidates: []candidate{at(c, 100*time.Microsecond), at(d, 900*time.Microsecond)}, before: before("mec-3", Target{"3-a", 50}), want: []Target{{"3-a", 50}}},
 		{name: "the site before has nobody left", candidates: []candidate{c}, before: before("mec-3", Target{"3-a", 50}), want: []Target{{"2-a", 100}}},
-		{name: "one of the site is lost", candidates: []candidate{at(e, 15*ms), c}, before: before("mec-3", Target{"3-a", 50}, Target{"3-b", 50}), want: []Target{{"3-b", 50}}},
+		{name: "one of the site is lost", candidates: []candidate{at(e, 13*ms), c}, before: before("mec-3", Target{"3-a", 50}, Target{"3-b", 50}), want: []Target{{"3-b", 50}}},
 		{name: "one of this site is lost", candidates: []candidate{b, c}, before: before("mec-1", Target{"1-b", 60}, Target{"1-c", 20}), want: []Target{{"1-c", 20}}},
 
 		{name: "a third of headroom is noise", candidates: []candidate{with(c, 70)}, before: before("mec-2", Target{"2-a", 100}), want: []Target{{"2-a", 100}}},
