@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/anyedge/anyedge/internal/nettest"
 )
 
 // A process is an edgeagent of its own: this test binary in another role.
@@ -49,8 +49,7 @@ func startAs(t *testing.T, as string, args ...string) *process {
 	p := &process{t: t, cmd: exec.Command("/proc/self/exe", args...), out: output{changed: make(chan struct{}, 1)}}
 	p.cmd.Env = append(os.Environ(), role+"="+as)
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
-	p.cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
-	if err := p.cmd.Start(); err != nil {
+	if err := nettest.Start(p.cmd); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -136,11 +136,10 @@ func startHeld(t *testing.T, config string, share float64) (pid int) {
 	cmd := exec.Command("/proc/self/exe", "--config", config, "--log-level", "error")
 	cmd.Env = append(os.Environ(), role+"=self")
 	cmd.Stderr = os.Stderr
-	ended, err := nettest.Start(cmd)
-	if err != nil {
+	if err := nettest.Start(cmd); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); <-ended })
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	untilWell(t)
 	hold(t, cmd.Process.Pid, share)
 	return cmd.Process.Pid

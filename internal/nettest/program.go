@@ -44,22 +44,26 @@ type Daemon struct {
 	found   chan struct{}
 }
 
-// Start starts a process that is not left over by a test that dies; ended is closed when it has. The kernel kills such a process when the
-// thread ends that started it, and threads end with goroutines that keep them to themselves: this one lives as long.
-func Start(cmd *exec.Cmd) (ended <-chan struct{}, err error) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	started, done := make(chan error), make(chan struct{})
+// Start starts a process as cmd.Start does, but one that a test that dies does not leave over. The kernel kills such a
+// process when the thread ends that started it, and threads end with goroutines that keep them to themselves: this one
+// lives as long as the process. The caller waits for that.
+func Start(cmd *exec.Cmd) error {
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	started := make(chan error)
 	go func() {
-		defer close(done)
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
 		started <- err
 		if err == nil {
-			_ = cmd.Wait()
+			for unix.Waitid(unix.P_PID, cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
+			}
 		}
 	}()
-	return done, <-started
+	return <-started
 }
 
 // StartDaemon starts one and waits until it prints the text that says that it serves.
@@ -68,10 +72,11 @@ func StartDaemon(t testing.TB, ready, path string, args ...string) *Daemon {
 	d := &Daemon{waiting: ready, found: make(chan struct{})}
 	cmd := exec.Command(path, args...)
 	cmd.Stdout, cmd.Stderr = d, d
-	ended, err := Start(cmd)
-	if err != nil {
+	if err := Start(cmd); err != nil {
 		t.Fatal(err)
 	}
+	ended := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(ended) }()
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		<-ended

@@ -35,13 +35,13 @@ func startProcess(t testing.TB, network, address string, mebibytes int, namespac
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %s %d", envServe, network, address, mebibytes))
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Cloneflags: namespaces}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: namespaces}
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		_, err = cmd.StdinPipe()
 	}
 	if err == nil {
-		err = cmd.Start()
+		err = nettest.Start(cmd)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -256,8 +255,7 @@ func TestCoreDumpIsToldEarly(t *testing.T) {
 	file := pidFile(t)
 	cmd := exec.Command("/bin/sh", "-c", "ulimit -c unlimited; exec sleep 60")
 	cmd.Dir = t.TempDir()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
+	if err := nettest.Start(cmd); err != nil {
 		t.Fatal(err)
 	}
 	s := &server{cmd}

@@ -16,6 +16,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/anyedge/anyedge/internal/nettest"
 )
 
 // A Daemon is a real router, FRR or BIRD, in a network namespace of its own. It ends with the test.
@@ -115,10 +117,10 @@ func newDaemon(t testing.TB, link Link) *Daemon {
 	t.Helper()
 	d := &Daemon{t: t, dir: t.TempDir()}
 	cmd := exec.Command("/bin/sh", "-c", "read line")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
 	stdin, err := cmd.StdinPipe()
 	if err == nil {
-		err = cmd.Start()
+		err = nettest.Start(cmd)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -197,16 +199,14 @@ func (d *Daemon) file(name, text string) string {
 
 // inside is a command in the daemon's namespace.
 func (d *Daemon) inside(path string, args ...string) *exec.Cmd {
-	cmd := exec.Command("nsenter", append([]string{"--target", strconv.Itoa(d.host), "--net", "--", path}, args...)...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	return cmd
+	return exec.Command("nsenter", append([]string{"--target", strconv.Itoa(d.host), "--net", "--", path}, args...)...)
 }
 
 func (d *Daemon) start(name, path string, args ...string) {
 	d.t.Helper()
 	cmd := d.inside(path, args...)
 	cmd.Stdout, cmd.Stderr = d.t.Output(), d.t.Output()
-	if err := cmd.Start(); err != nil {
+	if err := nettest.Start(cmd); err != nil {
 		d.t.Fatalf("%s: %v", name, err)
 	}
 	d.t.Cleanup(func() {

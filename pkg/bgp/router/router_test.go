@@ -46,7 +46,7 @@ func start(t *testing.T, name string, c child) *node {
 	}
 	n := &node{t: t, name: name, cmd: exec.Command("/proc/self/exe")}
 	n.cmd.Env = append(os.Environ(), childEnv+"="+string(spec))
-	n.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	n.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
 	n.cmd.Stderr = prefixed{t, name}
 	n.stdin, err = n.cmd.StdinPipe()
 	if err != nil {
@@ -57,7 +57,7 @@ func start(t *testing.T, name string, c child) *node {
 		t.Fatal(err)
 	}
 	n.out = bufio.NewScanner(stdout)
-	if err := n.cmd.Start(); err != nil {
+	if err := nettest.Start(n.cmd); err != nil {
 		t.Fatal(err)
 	}
 	ns, err := netns.GetFromPid(n.cmd.Process.Pid)
