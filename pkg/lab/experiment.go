@@ -311,7 +311,7 @@ func (l *Lab) allAnnounced(ctx context.Context, p parts) error {
 	defer cancel()
 	for _, site := range p.sites {
 		if err := l.announced(ctx, p, site); err != nil {
-			return fmt.Errorf("%w: %s", err, site)
+			return err
 		}
 	}
 	return nil
@@ -349,7 +349,7 @@ func (l *Lab) Ready(ctx context.Context) error {
 	defer cancel()
 	for _, site := range p.sites {
 		if err := l.announced(ctx, p, site); err != nil {
-			return fmt.Errorf("%w: %s", err, site)
+			return err
 		}
 	}
 	_, err = l.serving(ctx, p)
@@ -370,7 +370,8 @@ func (l *Lab) serving(ctx context.Context, p parts) (serves string, err error) {
 	return serves, err
 }
 
-// announced waits until the agent of a site announces everything. A site without one announces by other means.
+// announced waits until the agent of a site announces everything, and tells what it does not when ctx ends that. A site
+// without one announces by other means.
 func (l *Lab) announced(ctx context.Context, p parts, site string) error {
 	agent, err := p.player("agent", site)
 	if err != nil {
@@ -384,11 +385,12 @@ func (l *Lab) announced(ctx context.Context, p parts, site string) error {
 		if err != nil {
 			return err
 		}
-		if announcing(entries) {
+		why := notUp(entries)
+		if why == "" {
 			return nil
 		}
 		if err := sleep(ctx, 50*time.Millisecond); err != nil {
-			return err
+			return fmt.Errorf("%w: %s: %s", err, site, why)
 		}
 	}
 }

@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
+	"maps"
 	"net/netip"
 	"os"
 	"slices"
@@ -178,25 +180,28 @@ func resting(entries []entry, addr netip.Addr) bool {
 	return state != "bridged" && state != "depreferred"
 }
 
-// announcing tells whether the agent's last word since it started is that every address it decides on is up.
-func announcing(entries []entry) bool {
-	last := map[netip.Prefix]string{}
+// notUp tells people why not every address that an agent decides on is up, by its last words since it started; "": all are.
+func notUp(entries []entry) (why string) {
+	last := map[netip.Prefix]entry{}
 	for _, e := range entries {
 		switch e.Event {
 		case "start":
 			clear(last)
 		case "decision":
 			for _, vip := range e.VIPs {
-				last[vip] = e.State
+				last[vip] = e
 			}
 		}
 	}
-	for _, state := range last {
-		if state != "up" {
-			return false
+	for _, vip := range slices.SortedFunc(maps.Keys(last), netip.Prefix.Compare) {
+		if e := last[vip]; e.State != "up" {
+			return fmt.Sprintf("%s of service %s is %s: %s", vip, e.Service, e.State, e.Reason)
 		}
 	}
-	return len(last) > 0
+	if len(last) == 0 {
+		return "its agent has not decided anything"
+	}
+	return ""
 }
 
 // journals reads the journals of agents.

@@ -121,29 +121,30 @@ func TestUpdatesAndReturn(t *testing.T) {
 	}
 }
 
-func TestAnnouncing(t *testing.T) {
+func TestNotUp(t *testing.T) {
 	const up = `{"event":"decision","vips":["192.0.2.80/32"],"state":"up"}` + "\n"
+	const settling = `{"event":"decision","service":"dns","vips":["192.0.2.53/32"],"state":"settling","reason":"all checks pass, for 1 s more"}` + "\n"
 	tests := []struct {
 		name string
 		text string
-		want bool
+		want string
 	}{
-		{"empty", "", false},
-		{"started only", `{"event":"start"}` + "\n", false},
-		{"up", up, true},
-		{"up before a restart", up + `{"event":"start"}` + "\n", false},
-		{"one of two", up + `{"event":"decision","vips":["192.0.2.53/32"],"state":"settling"}` + "\n", false},
-		{"withdrawn and back", up + `{"event":"decision","vips":["192.0.2.80/32"],"state":"withdrawn"}` + "\n" + up, true},
+		{"empty", "", "its agent has not decided anything"},
+		{"started only", `{"event":"start"}` + "\n", "its agent has not decided anything"},
+		{"up", up, ""},
+		{"up before a restart", up + `{"event":"start"}` + "\n", "its agent has not decided anything"},
+		{"one of two", up + settling, "192.0.2.53/32 of service dns is settling: all checks pass, for 1 s more"},
+		{"withdrawn and back", up + `{"event":"decision","vips":["192.0.2.80/32"],"state":"withdrawn"}` + "\n" + up, ""},
 		{
 			"one address withdrawn, then both back",
 			up + `{"event":"decision","vips":["192.0.2.80/32"],"state":"withdrawn"}` + "\n" +
-				`{"event":"decision","vips":["192.0.2.53/32","192.0.2.80/32"],"state":"up"}` + "\n", true,
+				`{"event":"decision","vips":["192.0.2.53/32","192.0.2.80/32"],"state":"up"}` + "\n", "",
 		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := announcing(readJournal(t, tt.text)); got != tt.want {
-				t.Errorf("announcing = %v, want %v", got, tt.want)
+			if got := notUp(readJournal(t, tt.text)); got != tt.want {
+				t.Errorf("%q, want %q", got, tt.want)
 			}
 		})
 	}
