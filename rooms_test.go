@@ -20,7 +20,7 @@ var mayImport = map[string][]string{
 	"pkg/health":        {},
 	"pkg/bgp":           {},
 	"pkg/bgp/router":    {},
-	"pkg/bgp/bgptest":   {},
+	"pkg/bgp/bgptest":   {"internal/nettest"}, // both are for tests
 	"pkg/vip":           {},
 	"pkg/siteapi":       {"internal/unixapi"},
 	"pkg/dnsapi":        {"internal/unixapi"},
