@@ -1,7 +1,6 @@
 package dnsserver
 
 import (
-	"encoding/binary"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -261,16 +260,11 @@ func (c *client) prohibit(m *dns.Msg) *dns.EDNS0_EDE {
 }
 
 // prohibited is the option that goes with a refusal (RFC 8914).
-var prohibited = func() []byte {
-	b := binary.BigEndian.AppendUint16(nil, dns.EDNS0EDE)
-	b = binary.BigEndian.AppendUint16(b, uint16(2+len(mayNotAsk)))
-	b = binary.BigEndian.AppendUint16(b, dns.ExtendedErrorCodeProhibited)
-	return append(b, mayNotAsk...)
-}()
+var prohibited = errorOption(dns.ExtendedErrorCodeProhibited, mayNotAsk)
 
 // hotRefused refuses a question on the hot path: who may not ask must not cost more than who may.
 func (z *zone) hotRefused(out, query []byte, q *question) ([]byte, exchange) {
-	if q.end+q.optLength(z.nsid)+len(prohibited) > q.limit {
+	if q.end+q.optLength(z.nsid, prohibited) > q.limit {
 		return nil, exchange{}
 	}
 	out = q.begin(out, query, dns.RcodeRefused, 0, 0)

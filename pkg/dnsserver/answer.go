@@ -57,6 +57,7 @@ func (s *snapshot) decide(m *dns.Msg, c *client) *dns.EDNS0_EDE {
 		return nil
 	}
 	why := s.records(m, n, q, c)
+	c.stale = n.stale()
 	if len(m.Answer) == 0 {
 		m.Ns = []dns.RR{z.authority.Load().soa}
 	}

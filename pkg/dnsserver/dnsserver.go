@@ -38,7 +38,9 @@ type Content struct {
 	// server keeps it, for a site may have a million endpoints. Whoever has news clones those of one service.
 	Services []steering.Service
 	Access   *Access // nil: everybody may ask for everything. Never changed once it was given
-	Synced   bool    // the sources have told all they know; before that, no answer is final
+	// Stale tells why what is known of services may be old, by name: their source cannot be read now, and what it told last stays.
+	Stale  map[string]string
+	Synced bool // the sources have told all they know; before that, no answer is final
 }
 
 // Config is what a Server needs.

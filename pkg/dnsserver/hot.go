@@ -46,7 +46,7 @@ func (n *node) hotKnown(out, query []byte, q *question, c *class) ([]byte, excha
 	case n.binds(q.qtype):
 		return n.hotBindings(out, query, q)
 	case n.kind == steered && (q.qtype == dns.TypeHTTPS || q.qtype == dns.TypeSVCB):
-		return n.zone.hotNothing(out, query, q, dns.RcodeSuccess)
+		return n.zone.hotNothing(out, query, q, dns.RcodeSuccess, n.stale())
 	default:
 		return nil, exchange{}
 	}
@@ -69,7 +69,7 @@ func (s *snapshot) hotMissing(out, query []byte, q *question, c *class) ([]byte,
 		case n.kind == steered && (depth == 1 || depth == 2 && isPlaceWord(label)), n.kind == instances, n.kind == scheme, n.zone.reverse:
 			return nil, exchange{}
 		default:
-			out, x := n.zone.hotNothing(out, query, q, dns.RcodeNameError)
+			out, x := n.zone.hotNothing(out, query, q, dns.RcodeNameError, nil)
 			x.place = s.placeOf(n.zone, c.view)
 			return out, x
 		}
@@ -81,6 +81,7 @@ func (s *snapshot) hotMissing(out, query []byte, q *question, c *class) ([]byte,
 func (n *node) hotAddresses(out, query []byte, q *question, f steering.Family) ([]byte, exchange) {
 	var room [maxAnswers]netip.Addr
 	addrs, ttl, x := room[:0], n.zone.ttl, exchange{qtype: q.qtype, rcode: dns.RcodeSuccess}
+	stale := n.stale()
 	switch n.kind {
 	case steered:
 		sv := n.cell.load().in(q.view)
@@ -105,18 +106,18 @@ func (n *node) hotAddresses(out, query []byte, q *question, f steering.Family) (
 		return nil, exchange{}
 	}
 	if len(addrs) == 0 {
-		return n.zone.hotNothing(out, query, q, dns.RcodeSuccess)
+		return n.zone.hotNothing(out, query, q, dns.RcodeSuccess, stale)
 	}
 	rdata := 16
 	if f == steering.IPv4 {
 		rdata = 4
 	}
-	if q.end+len(addrs)*(12+rdata)+q.optLength(n.zone.nsid) > q.limit {
+	if q.end+len(addrs)*(12+rdata)+q.optLength(n.zone.nsid, stale.wire()) > q.limit {
 		return nil, exchange{}
 	}
 	out = q.begin(out, query, dns.RcodeSuccess, len(addrs), 0)
 	out = q.addresses(out, q.qtype, ttl, addrs)
-	return q.finish(out, n.zone.nsid, nil), x
+	return q.finish(out, n.zone.nsid, stale.wire()), x
 }
 
 // addresses appends a record for each of addrs under the name that is asked for.
@@ -152,9 +153,9 @@ func ofFamily(dst, addrs []netip.Addr, f steering.Family) []netip.Addr {
 }
 
 // hotNothing answers that there is nothing of the kind, for as long as the zone's SOA record says.
-func (z *zone) hotNothing(out, query []byte, q *question, rcode int) ([]byte, exchange) {
+func (z *zone) hotNothing(out, query []byte, q *question, rcode int, stale *staleness) ([]byte, exchange) {
 	a := z.authority.Load()
-	if q.end+len(a.wire)+q.optLength(z.nsid) > q.limit {
+	if q.end+len(a.wire)+q.optLength(z.nsid, stale.wire()) > q.limit {
 		return nil, exchange{}
 	}
 	out = q.begin(out, query, rcode, 0, 1)
@@ -165,7 +166,7 @@ func (z *zone) hotNothing(out, query []byte, q *question, rcode int) ([]byte, ex
 	for _, at := range a.pointers {
 		binary.BigEndian.PutUint16(out[begin+at:], apex)
 	}
-	return q.finish(out, z.nsid, nil), exchange{qtype: q.qtype, rcode: rcode}
+	return q.finish(out, z.nsid, stale.wire()), exchange{qtype: q.qtype, rcode: rcode}
 }
 
 // begin writes the header and the question, whose case comes back as it came.
@@ -204,11 +205,12 @@ func (q *question) finish(out, nsid, why []byte) []byte {
 	return out
 }
 
-func (q *question) optLength(nsid []byte) int {
+// optLength is how many octets finish appends.
+func (q *question) optLength(nsid, why []byte) int {
 	if !q.edns {
 		return 0
 	}
-	n := optSize
+	n := optSize + len(why)
 	if q.nsid {
 		n += len(nsid)
 	}

@@ -64,7 +64,7 @@ func FuzzPaths(f *testing.F) {
 	for _, q := range append(hotQueries(), hotBindQueries()...) {
 		f.Add(pack(f, q.query))
 	}
-	contents := []Content{testContent(true), testContent(false), podContent(), accessContent(), namedContent(), bindContent()}
+	contents := []Content{testContent(true), testContent(false), podContent(), accessContent(), namedContent(), bindContent(), stale(podContent()), stale(bindContent())}
 	f.Fuzz(func(t *testing.T, query []byte) {
 		for _, c := range contents {
 			hot, full, x, y := pathsFor(t, c, query, testClient)

@@ -58,10 +58,20 @@ func (m *metrics) makeContent(s *Server) {
 			return float64(s.states[state].Load())
 		})
 	}
+	gauge("anyedge_dns_stale_services", "Services whose source cannot be read now, answered with what is known of them.", nil, func(s *snapshot) float64 { return float64(s.stale()) })
 	for f, label := range map[steering.Family]string{steering.IPv4: "1", steering.IPv6: "2"} {
 		gauge("anyedge_dns_panicking_services", "Services with no endpoint up, answered with all of them, by address family.",
 			prometheus.Labels{"family": label}, func(s *snapshot) float64 { return float64(s.panicking(f)) })
 	}
+}
+
+func (s *snapshot) stale() (n int) {
+	for _, c := range s.services {
+		if c.stale.Load() != nil {
+			n++
+		}
+	}
+	return n
 }
 
 func (s *snapshot) panicking(f steering.Family) (n int) {

@@ -170,7 +170,7 @@ func (top *node) findInstance(name, topName string, view int) *node {
 	if addresses == nil {
 		return nil
 	}
-	return &node{zone: top.zone, kind: pod, addresses: addresses}
+	return &node{zone: top.zone, kind: pod, addresses: addresses, owner: c}
 }
 
 // isNumber tells whether s is the number of an instance: one way to write each.
@@ -190,6 +190,7 @@ func (n *node) findPlace(label, word string, view int) *node {
 	}
 	c := &cell{zone: n.zone, number: n.cell.number}
 	c.now.Store(sv.at(label, word == pinLabel))
+	c.stale.Store(n.cell.stale.Load())
 	return &node{zone: n.zone, kind: steered, cell: c}
 }
 

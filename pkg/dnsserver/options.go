@@ -144,6 +144,9 @@ func (c *client) answered(site string, why *dns.EDNS0_EDE, rcode int) (all []dns
 	if why != nil {
 		all = append(all, why)
 	}
+	if c.stale != nil {
+		all = append(all, extended(dns.ExtendedErrorCodeStaleAnswer, c.stale.text))
+	}
 	if c.subnet.present && rcode != dns.RcodeBadVers {
 		all = append(all, &dns.EDNS0_LOCAL{Code: dns.EDNS0SUBNET, Data: c.subnet.option(nil, c.answeredScope())[4:]})
 	}

@@ -61,7 +61,7 @@ func (s *snapshot) find(name string, view int) *node {
 	if sv := above.cell.load().in(view); !ok || sv == nil || !sv.has(a) {
 		return nil
 	}
-	return &node{zone: above.zone, kind: pod, addresses: []netip.Addr{a}}
+	return &node{zone: above.zone, kind: pod, addresses: []netip.Addr{a}, owner: above.cell}
 }
 
 // findPointer returns what exists at the name of an address. A view that hides something is told of no name on the way to

@@ -55,7 +55,7 @@ const (
 // reply makes the answer to one message from the wire, nil when none must be sent. It may use buf for it. The options of the query
 // have been read into c.
 func (s *snapshot) reply(buf, query []byte, c *client) ([]byte, exchange) {
-	c.place, c.picked, c.prohibited, c.why = 0, 0, false, "" // of the query before
+	c.place, c.picked, c.prohibited, c.why, c.stale = 0, 0, false, "", nil // of the query before
 	switch {
 	case len(query) < headerSize:
 		return nil, exchange{dropped: tooShort}

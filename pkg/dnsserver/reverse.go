@@ -59,7 +59,7 @@ func (p *pointers) find(name string, z *zone, view int) *node {
 	}
 	for _, owner := range p.owners[prefix.Addr()] {
 		if sv := owner.load().in(view); sv != nil && sv.has(prefix.Addr()) {
-			return &node{zone: z, kind: pointer, target: sv.podName(prefix.Addr())}
+			return &node{zone: z, kind: pointer, target: sv.podName(prefix.Addr()), owner: owner}
 		}
 	}
 	return nil

@@ -94,10 +94,11 @@ func sameNames(a, b steering.Service) bool {
 // in it as one: whoever answers loads it once.
 type cell struct {
 	zone   *zone
-	number uint16                  // of the service, for counters
-	rank   int                     // among the services of the content
-	taken  []netip.Addr            // names of pods that have another meaning: no endpoint may have these addresses
-	now    atomic.Pointer[service] // never nil
+	number uint16                    // of the service, for counters
+	rank   int                       // among the services of the content
+	taken  []netip.Addr              // names of pods that have another meaning: no endpoint may have these addresses
+	now    atomic.Pointer[service]   // never nil
+	stale  atomic.Pointer[staleness] // nil: what is known is what there is
 
 	semantic semanticCells // nil: it has no names that state a policy
 }

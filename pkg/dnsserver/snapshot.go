@@ -76,6 +76,7 @@ type node struct {
 	zone      *zone
 	kind      kind
 	cell      *cell            // of kinds steered, srv, explained, scheme and schemePort
+	owner     *cell            // of kinds pod and pointer: whose pod it is; nil: nobody's
 	addresses []netip.Addr     // of kinds nameServer and pod
 	target    string           // of kind pointer
 	semantic  map[string]*cell // of kind instances: by the labels above the instance's, nil when they are not a service's whole name
@@ -131,6 +132,7 @@ func compile(site string, c Content, old *snapshot, now time.Time, start func() 
 	if err := s.checkPods(); err != nil {
 		return nil, err
 	}
+	s.doubt(c.Stale)
 	s.addEmpty()
 	s.addWire()
 	return s, nil

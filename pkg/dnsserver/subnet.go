@@ -30,6 +30,7 @@ type client struct {
 	place, picked uint16
 	prohibited    bool
 	why           string
+	stale         *staleness
 }
 
 // note keeps whose endpoints the answer holds.

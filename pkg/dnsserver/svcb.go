@@ -194,9 +194,9 @@ func ips(addrs []netip.Addr) (all []net.IP) {
 
 // hotBindings is bindings for a service whose endpoints share a port.
 func (n *node) hotBindings(out, query []byte, q *question) ([]byte, exchange) {
-	sv := n.cell.load().in(q.view)
+	sv, stale := n.cell.load().in(q.view), n.stale()
 	if sv == nil {
-		return n.zone.hotNothing(out, query, q, dns.RcodeSuccess)
+		return n.zone.hotNothing(out, query, q, dns.RcodeSuccess, stale)
 	}
 	if sv.binding.port == 0 || sv.pickers[steering.IPv6].Panic() != "" || sv.pickers[steering.IPv4].Panic() != "" {
 		return nil, exchange{}
@@ -204,10 +204,10 @@ func (n *node) hotBindings(out, query []byte, q *question) ([]byte, exchange) {
 	var room6, room4 [maxAnswers]netip.Addr
 	v6, v4 := sv.picks(room6[:0], steering.IPv6, &q.client), sv.picks(room4[:0], steering.IPv4, &q.client)
 	if len(v6)+len(v4) == 0 {
-		return n.zone.hotNothing(out, query, q, dns.RcodeSuccess)
+		return n.zone.hotNothing(out, query, q, dns.RcodeSuccess, stale)
 	}
 	rdata := 2 + 1 + len(sv.binding.params) + hintSize(v6, 16) + hintSize(v4, 4)
-	if q.end+12+rdata+len(v6)*(12+16)+len(v4)*(12+4)+q.optLength(n.zone.nsid) > q.limit {
+	if q.end+12+rdata+len(v6)*(12+16)+len(v4)*(12+4)+q.optLength(n.zone.nsid, stale.wire()) > q.limit {
 		return nil, exchange{}
 	}
 	ttl, _ := sv.ttl(n.zone)
@@ -219,7 +219,7 @@ func (n *node) hotBindings(out, query []byte, q *question) ([]byte, exchange) {
 	out = appendHint(out, dns.SVCB_IPV6HINT, v6, 16)
 	out = q.addresses(out, dns.TypeAAAA, ttl, v6)
 	out = q.addresses(out, dns.TypeA, ttl, v4)
-	out = q.finish(out, n.zone.nsid, nil)
+	out = q.finish(out, n.zone.nsid, stale.wire())
 	out[11] += byte(len(v6) + len(v4))
 	return out, exchange{qtype: q.qtype, rcode: dns.RcodeSuccess, picked: n.cell.number, why: sv.Policy.String()}
 }

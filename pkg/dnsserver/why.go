@@ -40,6 +40,7 @@ type Reason struct {
 type Standing struct {
 	steering.Service                        // not to be changed
 	Panic            [2]string              // by steering.Family: why it panics; empty: it does not
+	Stale            string                 // why what is known of it may be old; empty: it is not
 	Shares           map[netip.Addr]float64 // of the answers of each family that begin with an address; by hash, of clients
 }
 
@@ -58,7 +59,7 @@ func (s *Server) State() State {
 	}
 	st := State{Synced: now.synced, Changed: time.Unix(0, now.made.Load())}
 	for _, c := range now.services {
-		st.Services = append(st.Services, c.load().standing(false))
+		st.Services = append(st.Services, c.standing(c.load(), false))
 	}
 	slices.SortFunc(st.Services, func(a, b Standing) int { return strings.Compare(a.Name, b.Name) })
 	return st
@@ -66,14 +67,17 @@ func (s *Server) State() State {
 
 // Standing returns a service as those clients see it that no view narrows; false: there is none of that name.
 func (s *Server) Standing(name string) (Standing, bool) {
-	if now := s.current.Load(); now != nil && now.services[dns.CanonicalName(name)] != nil {
-		return now.services[dns.CanonicalName(name)].load().standing(true), true
+	now := s.current.Load()
+	if now == nil || now.services[dns.CanonicalName(name)] == nil {
+		return Standing{}, false
 	}
-	return Standing{}, false
+	c := now.services[dns.CanonicalName(name)]
+	return c.standing(c.load(), true), true
 }
 
-func (s *service) standing(shares bool) Standing {
-	st := Standing{Service: s.Service}
+// standing is that of a service of the cell as a view has it.
+func (c *cell) standing(s *service, shares bool) Standing {
+	st := Standing{Service: s.Service, Stale: c.stale.Load().words()}
 	for f, p := range s.pickers {
 		st.Panic[f] = p.Panic()
 		if !shares {
@@ -149,7 +153,7 @@ func (s *snapshot) reason(m *dns.Msg, name string, qtype uint16, c *client) Reas
 	}
 	if n != nil && n.cell != nil && s.access.of(c.address).mayAsk(z, n) {
 		if sv := n.cell.load().in(c.view); sv != nil {
-			st := sv.standing(true)
+			st := n.cell.standing(sv, true)
 			r.Standing = &st
 		}
 	}
@@ -242,6 +246,9 @@ func (s *snapshot) explanation(n *node, q dns.Question, c *client) []dns.RR {
 	if view := s.access.viewName(c.view); view != "" {
 		whole = append(whole, "view="+view)
 	}
+	if stale := n.stale().words(); stale != "" {
+		whole = append(whole, "stale="+stale)
+	}
 	picked := make(map[netip.Addr]bool)
 	peeking := *c
 	peeking.peek = true
@@ -255,7 +262,7 @@ func (s *snapshot) explanation(n *node, q dns.Question, c *client) []dns.RR {
 	}
 	c.used = peeking.used
 	rrs := []dns.RR{txt(q.Name, whole...)}
-	shares := sv.standing(true).Shares
+	shares := n.cell.standing(sv, true).Shares
 	for i, e := range sv.Endpoints {
 		if i == explainLines {
 			return append(rrs, txt(q.Name, fmt.Sprintf("and %d more", len(sv.Endpoints)-i)))
