@@ -130,7 +130,7 @@ func (s *Source) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// Changed receives when Update has something to tell, or Synced something else.
+// Changed receives when Update has something to tell, or Synced or Stale something else.
 func (s *Source) Changed() <-chan struct{} { return s.changed }
 
 // Synced tells whether everything was read once. It stays so: later, what is known is kept.

@@ -107,6 +107,7 @@ func (r *reader) outcome(ctx context.Context, err error) {
 		r.hear()
 		if r.failing.Swap(false) {
 			log.Info("can be read again")
+			poke(r.source.changed)
 		}
 		return
 	}
@@ -116,6 +117,7 @@ func (r *reader) outcome(ctx context.Context, err error) {
 		return
 	}
 	if !r.failing.Swap(true) {
+		poke(r.source.changed)
 		log.Warn("cannot be read: what is known stays", "reason", reason, "err", err, "remedy", remedy(reason, r.resource.name))
 	}
 }

@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -158,6 +159,7 @@ func TestAway(t *testing.T) {
 			a.SetSilently(aSlice("api-1", "10.0.0.1", "10.0.0.2"))
 			waitUntil(t, func() bool { return testutil.CollectAndCount(s.metrics.errors) > 0 })
 			still(t, s, one)
+			told(t, s, map[string]string{"": staleAway})
 			a.Refuse(func(r *http.Request) int {
 				if r.URL.Query().Get("watch") == "true" && r.URL.Query().Get("sendInitialEvents") == "" {
 					return http.StatusGone // the fake does not tell of the past
@@ -165,8 +167,34 @@ func TestAway(t *testing.T) {
 				return 0
 			})
 			eventually(t, s, two)
+			told(t, s, map[string]string{})
 		})
 	}
+}
+
+// told waits until the source tells why what it knows may be old.
+func told(t *testing.T, s *Source, want map[string]string) {
+	t.Helper()
+	waitUntil(t, func() bool { return maps.Equal(s.Stale(), want) })
+}
+
+// Rights that are withdrawn in a namespace leave what is known of others as it is.
+func TestStaleByNamespace(t *testing.T) {
+	t.Parallel()
+	a := seeded(t)
+	s := follow(t, a, Config{Namespaces: []string{"shop", "bank"}, NoStatus: true}, nil)
+	eventually(t, s, one)
+	told(t, s, map[string]string{})
+	a.Refuse(func(r *http.Request) int {
+		if strings.Contains(r.URL.Path, "/namespaces/bank/") {
+			return http.StatusForbidden
+		}
+		return 0
+	})
+	a.BreakWatches()
+	told(t, s, map[string]string{"bank": staleAway})
+	a.Refuse(nil)
+	told(t, s, map[string]string{})
 }
 
 // A watch that is told that its past is gone lists anew.
@@ -214,6 +242,7 @@ func TestDoubt(t *testing.T) {
 	eventually(t, s, one)
 	began := time.Now()
 	a.Lose()
+	told(t, s, map[string]string{"": staleDoubt})
 	eventually(t, s)
 	if took := time.Since(began); took < time.Second {
 		t.Errorf("believed after %v", took)
