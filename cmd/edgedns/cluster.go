@@ -24,7 +24,8 @@ type cluster struct {
 	load   *config.KubernetesLoad // nil: no load is wanted
 	loads  *loads
 	drains *drains
-	synced bool // everything in the cluster is known
+	synced bool              // everything in the cluster is known
+	doubts map[string]string // why what is known may be old, by namespace; the empty one stands for all
 	names  map[string]*member
 	next   time.Time // when time alone may change something
 
@@ -82,7 +83,7 @@ func (c *cluster) take(now time.Time) (changed []steering.Service, whole bool) {
 		c.put(now, m, sv)
 		changed = append(changed, m.Service)
 	}
-	c.synced = u.Synced
+	c.synced, c.doubts = u.Synced, c.source.Stale()
 	c.settle(now)
 	return changed, whole
 }
@@ -135,6 +136,17 @@ func (c *cluster) services() (all []steering.Service) {
 	return all
 }
 
+// stale tells why what is known of services may be old, by name.
+func (c *cluster) stale() map[string]string {
+	why := make(map[string]string)
+	for name, m := range c.names {
+		if doubt := cmp.Or(c.doubts[m.Namespace], c.doubts[""]); doubt != "" {
+			why[name] = doubt
+		}
+	}
+	return why
+}
+
 // redrain returns the service of a name with its drains as they are now; false: it is none of the cluster, or as it was.
 func (c *cluster) redrain(name string) (sv steering.Service, changed bool) {
 	m := c.names[name]
@@ -154,12 +166,16 @@ func (p *daemon) clusterChanged() <-chan struct{} {
 
 // updateCluster tells the server what changed in the cluster: of one service where its names stay, else of everything.
 func (p *daemon) updateCluster() {
+	doubts := p.cluster.doubts
 	changed, whole := p.cluster.take(time.Now())
 	for _, sv := range changed {
 		whole = whole || p.server.Update(sv) != nil
 	}
-	if whole {
+	switch {
+	case whole:
 		p.replace()
+	case !maps.Equal(doubts, p.cluster.doubts):
+		p.server.Stale(p.cluster.stale())
 	}
 }
 
@@ -169,6 +185,7 @@ func (p *daemon) content() dnsserver.Content {
 	if p.cluster != nil {
 		c.Synced = c.Synced && p.cluster.synced
 		c.Services = append(slices.Clone(c.Services), p.cluster.services()...)
+		c.Stale = p.cluster.stale()
 	}
 	return c
 }

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
@@ -98,8 +100,18 @@ func TestCluster(t *testing.T) {
 	if got := ask(t, "web.edge.example.", dns.TypeA); got != "NOERROR 10.0.0.1/5 10.0.0.2/5" {
 		t.Errorf("while the API is away: %q", got)
 	}
+	eventuallyStale(t, "web.edge.example.", "3 the cluster's API cannot be read")
+	if got := errorsOf(t, "api.edge.example."); got != "" {
+		t.Errorf("a name of the file has the extended error %q", got)
+	}
+	for _, order := range [][]string{{"services"}, {"services", "web.edge.example"}, {"query", "web.edge.example", "A"}} {
+		if _, stdout, stderr := runOnce(t, append(order, "--socket", socket)...); !strings.Contains(stdout, "STALE") {
+			t.Errorf("%s says\n%s%s", order, stdout, stderr)
+		}
+	}
 	api.Refuse(nil)
 	waitFor(t, lines, "can be read again")
+	eventuallyStale(t, "web.edge.example.", "")
 
 	old, err := os.ReadFile(path)
 	if err != nil {
@@ -264,4 +276,34 @@ func TestClusterNamespaces(t *testing.T) {
 	eventually(t, "vip.edge.example.", dns.TypeA, "NOERROR 10.9.9.9/5")
 	api.Set(clusterService("web.edge.example"))
 	eventually(t, "web.edge.example.", dns.TypeA, "NOERROR")
+}
+
+// errorsOf are the extended errors that come with the answer for a name.
+func errorsOf(t *testing.T, name string) string {
+	t.Helper()
+	q := new(dns.Msg).SetQuestion(name, dns.TypeA)
+	q.SetEdns0(1232, false)
+	m, err := dns.ExchangeContext(t.Context(), q, "[::1]:53")
+	if err != nil || m.IsEdns0() == nil {
+		t.Fatalf("answer %v, %v", m, err)
+	}
+	var all []string
+	for _, o := range m.IsEdns0().Option {
+		if e, is := o.(*dns.EDNS0_EDE); is {
+			all = append(all, fmt.Sprint(e.InfoCode, " ", e.ExtraText))
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
+// eventuallyStale asks until the answer for a name has the wanted extended errors: each reader of the API finds out by itself.
+func eventuallyStale(t *testing.T, name, want string) {
+	t.Helper()
+	got := ""
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if got = errorsOf(t, name); got == want {
+			return
+		}
+	}
+	t.Fatalf("the extended errors of %s are %q, want %q", name, got, want)
 }

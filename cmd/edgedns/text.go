@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,12 +22,18 @@ func statusText(s dnsapi.Status, now time.Time) string {
 	if b.WriteString("\n"); !s.Synced {
 		b.WriteString("NOT SYNCED: SERVFAIL is answered until every endpoint was checked\n")
 	}
+	stale := make(map[string]int)
 	var rows [][]string
 	for _, one := range s.Services {
+		stale[one.Stale]++
 		rows = append(rows, []string{
 			one.Name, one.Policy, strconv.Itoa(one.Answers), strconv.Itoa(one.Endpoints), strconv.Itoa(one.Up), strconv.Itoa(one.Draining),
 			strings.Join(one.Panic, "; "),
 		})
+	}
+	delete(stale, "")
+	for _, why := range slices.Sorted(maps.Keys(stale)) {
+		fmt.Fprintf(&b, "STALE, %d of %d services: %s\n", stale[why], len(s.Services), why)
 	}
 	b.WriteString("\n" + table.Text("SERVICE POLICY ANSWERS ENDPOINTS UP DRAINING PANIC", rows))
 	return b.String()
@@ -40,12 +48,15 @@ func joined[T fmt.Stringer](all []T) string {
 }
 
 func serviceText(s dnsapi.Service, now time.Time) string {
-	return fmt.Sprintf("%s by %s, answers %d\n%s\n%s", s.Name, s.Policy, s.Answers, panics(&s.Summary), endpointsText(s.List, now))
+	return fmt.Sprintf("%s by %s, answers %d\n%s\n%s", s.Name, s.Policy, s.Answers, troubles(&s.Summary), endpointsText(s.List, now))
 }
 
-// panics has a line for each family that panics.
-func panics(s *dnsapi.Summary) string {
+// troubles has a line for each family that panics, and one where what is known may be old.
+func troubles(s *dnsapi.Summary) string {
 	var b strings.Builder
+	if s.Stale != "" {
+		b.WriteString("STALE " + s.Stale + "\n")
+	}
 	for _, why := range s.Panic {
 		b.WriteString("PANIC " + why + "\n")
 	}
@@ -122,6 +133,9 @@ func decisionText(d dnsapi.Decision, now time.Time) string {
 		fmt.Fprintf(&b, ", view %s", d.View)
 	}
 	fmt.Fprintf(&b, "\n%s: %s\n", d.Rcode, d.Reason)
+	if d.Service != nil && d.Service.Stale != "" {
+		b.WriteString("STALE " + d.Service.Stale + "\n")
+	}
 	if text := endpointsText(d.Candidates, now); text != "" {
 		b.WriteString("\n" + text)
 	}

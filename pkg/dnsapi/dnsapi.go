@@ -49,6 +49,7 @@ type Summary struct {
 	Up        int      `json:"up"`
 	Draining  int      `json:"draining"`
 	Panic     []string `json:"panic,omitempty"` // for each family that panics, why
+	Stale     string   `json:"stale,omitempty"` // why what is known of it may be old; empty: it is not
 }
 
 // Service is a service with its endpoints, as every client sees it that no view narrows.
