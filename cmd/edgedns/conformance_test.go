@@ -75,6 +75,7 @@ func TestRFC8906(t *testing.T) {
 		{name: "STATUS", args: "+noedns +opcode=2 edge.example. SOA", want: "NOTIMP\nno question\n", dig: true},
 		{name: "NOTIFY", args: "+noedns +opcode=4 edge.example. SOA", want: "NOTIMP\nno question\n", dig: true},
 		{name: "UPDATE", args: "+noedns +opcode=5 edge.example. SOA", want: "NOTIMP\nno question\n", dig: true},
+		{name: "an unknown opcode with EDNS (RFC 6891 6.1.1)", args: "+edns=0 +opcode=15 edge.example. SOA", want: "NOTIMP\nno question\n" + ednsLine0, dig: true},
 		{name: "stateful operations", args: "+noedns +opcode=6 +header-only", want: "NOTIMP\nno question\n", dig: true},
 
 		{name: "8.2.1 EDNS", args: "+edns=0 edge.example. SOA", want: "NOERROR aa\n" + soaLine + ednsLine0},

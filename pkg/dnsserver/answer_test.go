@@ -194,8 +194,8 @@ func TestEDNSAndFlags(t *testing.T) {
 			want: "NOERROR aa rd\n" + answer,
 		},
 		{name: "flags of refusals", query: ask("www.example. A", func(q *dns.Msg) { q.RecursionDesired = true }), want: "REFUSED rd\n"},
-		{name: "two OPT records", query: query(edns(1232), func(q *dns.Msg) { q.Extra = append(q.Extra, dns.Copy(q.Extra[0])) }), want: "FORMERR\n"},
-		{name: "OPT of a name", query: query(edns(1232), func(q *dns.Msg) { q.Extra[0].Header().Name = "x." }), want: "FORMERR\n"},
+		{name: "two OPT records", query: query(edns(1232), func(q *dns.Msg) { q.Extra = append(q.Extra, dns.Copy(q.Extra[0])) }), want: "FORMERR\nedns 0 udp 1232\n"},
+		{name: "OPT of a name", query: query(edns(1232), func(q *dns.Msg) { q.Extra[0].Header().Name = "x." }), want: "FORMERR\nedns 0 udp 1232\n"},
 		{
 			name: "other records are ignored", query: query(func(q *dns.Msg) { q.Answer = []dns.RR{&dns.NS{Hdr: header("x.", dns.TypeNS, 1), Ns: "y."}} }),
 			want: "NOERROR aa\n" + answer,

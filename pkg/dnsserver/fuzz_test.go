@@ -55,6 +55,10 @@ func checkReply(t *testing.T, query, out []byte, x exchange, p proto) {
 	if err := m.Unpack(out); err != nil {
 		t.Fatalf("reply %x: %v", out, err)
 	}
+	// RFC 6891 section 6.1.1.
+	if q := new(dns.Msg); q.Unpack(query) == nil && (q.IsEdns0() != nil) != (m.IsEdns0() != nil) {
+		t.Fatalf("query %x has EDNS: %v; reply %x: %v", query, q.IsEdns0() != nil, out, m.IsEdns0() != nil)
+	}
 	// QR; the query's id, opcode and RD; never RA, AD, CD or Z.
 	if !bytes.Equal(out[:2], query[:2]) || out[2]&0xf9 != 0x80|query[2]&0x79 || out[3]&0xf0 != 0 {
 		t.Fatalf("reply header %x to %x", out[:4], query[:4])

@@ -150,11 +150,10 @@ func onlyOPT(query []byte) bool {
 }
 
 // cookieAlone answers such a query.
-func (c *client) cookieAlone(query []byte) ([]byte, exchange) {
+func (c *client) cookieAlone(buf, query []byte) ([]byte, exchange) {
 	rcode := dns.RcodeSuccess
 	if c.cookie.who == foreign {
 		rcode = dns.RcodeBadCookie
 	}
-	q := question{client: *c}
-	return q.brief(nil, query, rcode, false), exchange{rcode: rcode}
+	return c.bare(buf, query, rcode)
 }

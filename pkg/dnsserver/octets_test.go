@@ -70,6 +70,10 @@ var oddQueries = []struct{ name, message, want string }{
 	{"127 labels", oneQuestion + "0161*120 'edge' 'example' 00 001c 0001", "NXDOMAIN aa\nauthority " + soa},
 	{"128 labels", oneQuestion + "0161*121 'edge' 'example' 00 001c 0001", "FORMERR\n"},
 
+	{"two questions and EDNS", "1267 0000 0002 0000 0000 0001 " + abAAAA + abAAAA + "00 0029 04d0 00 00 8000 0000", "FORMERR\nedns 0 udp 1232 do\n"},
+	{"an opcode that we do not know and EDNS", "1267 2800 0001 0000 0000 0001 " + abAAAA + optRecord + "0000", "NOTIMP\nedns 0 udp 1232\n"},
+	{"an OPT record behind what cannot be read", "1267 0000 0001 0000 0000 0001 40 61*64 00 001c 0001 " + optRecord + "0000", "FORMERR\n"},
+
 	{"a pointer into the header", oneQuestion + "c000 001c 0001", "FORMERR\n"},
 	{"a pointer to itself", oneQuestion + "c00c 001c 0001", "FORMERR\n"},
 	{"a pointer to the label before it", oneQuestion + "'a' c00c 001c 0001", "FORMERR\n"},
@@ -82,10 +86,10 @@ var oddQueries = []struct{ name, message, want string }{
 	{"a record is announced and missing", andAdditional + abAAAA, "FORMERR\n"},
 	{"half an OPT record", andAdditional + abAAAA + "00 0029 04d0", "FORMERR\n"},
 	{"an OPT record longer than the message", andAdditional + abAAAA + optRecord + "0008 0003 0000", "FORMERR\n"},
-	{"an option longer than its record", andAdditional + abAAAA + optRecord + "0005 0003 0009 78", "FORMERR\n"},
-	{"an option without length", andAdditional + abAAAA + optRecord + "0002 0003", "FORMERR\n"},
-	{"two OPT records", "1267 0000 0001 0000 0000 0002 " + abAAAA + optRecord + "0000 " + optRecord + "0000", "FORMERR\n"},
-	{"an OPT record of a name", andAdditional + abAAAA + "'a' " + optRecord + "0000", "FORMERR\n"},
+	{"an option longer than its record", andAdditional + abAAAA + optRecord + "0005 0003 0009 78", "FORMERR\nedns 0 udp 1232\n"},
+	{"an option without length", andAdditional + abAAAA + optRecord + "0002 0003", "FORMERR\nedns 0 udp 1232\n"},
+	{"two OPT records", "1267 0000 0001 0000 0000 0002 " + abAAAA + optRecord + "0000 " + optRecord + "0000", "FORMERR\nedns 0 udp 1232\n"},
+	{"an OPT record of a name", andAdditional + abAAAA + "'a' " + optRecord + "0000", "FORMERR\nedns 0 udp 1232\n"},
 	{"an OPT record among the answers", "1267 0000 0001 0001 0000 0000 " + abAAAA + optRecord + "0000", ab},
 
 	{"NSID that says something", andAdditional + abAAAA + optRecord + "0007 0003 0003 010203", ab + "edns 0 udp 1232, nsid mec-1\n"},
@@ -99,12 +103,12 @@ var oddQueries = []struct{ name, message, want string }{
 	{"letters that are none in ASCII keep their case", oneQuestion + "01c1 01b2 'edge' 'example' 00 001c 0001", "NXDOMAIN aa\nauthority " + soa},
 
 	{"client subnet: no such family", andAdditional + abAAAA + optRecord + "000b 0008 0007 0003 18 00 c00002", "REFUSED\nedns 0 udp 1232\n"},
-	{"client subnet: too few octets", andAdditional + abAAAA + optRecord + "000a 0008 0006 0001 18 00 c000", "FORMERR\n"},
-	{"client subnet: too many octets", andAdditional + abAAAA + optRecord + "000c 0008 0008 0001 18 00 c0000201", "FORMERR\n"},
-	{"client subnet: bits beyond the prefix", andAdditional + abAAAA + optRecord + "000b 0008 0007 0001 17 00 c00003", "FORMERR\n"},
-	{"client subnet: a prefix of 33", andAdditional + abAAAA + optRecord + "000d 0008 0009 0001 21 00 c000020100", "FORMERR\n"},
-	{"client subnet: a scope in a query", andAdditional + abAAAA + optRecord + "000b 0008 0007 0001 18 18 c00002", "FORMERR\n"},
-	{"client subnet: half of it", andAdditional + abAAAA + optRecord + "0006 0008 0002 0001", "FORMERR\n"},
+	{"client subnet: too few octets", andAdditional + abAAAA + optRecord + "000a 0008 0006 0001 18 00 c000", "FORMERR\nedns 0 udp 1232\n"},
+	{"client subnet: too many octets", andAdditional + abAAAA + optRecord + "000c 0008 0008 0001 18 00 c0000201", "FORMERR\nedns 0 udp 1232\n"},
+	{"client subnet: bits beyond the prefix", andAdditional + abAAAA + optRecord + "000b 0008 0007 0001 17 00 c00003", "FORMERR\nedns 0 udp 1232\n"},
+	{"client subnet: a prefix of 33", andAdditional + abAAAA + optRecord + "000d 0008 0009 0001 21 00 c000020100", "FORMERR\nedns 0 udp 1232\n"},
+	{"client subnet: a scope in a query", andAdditional + abAAAA + optRecord + "000b 0008 0007 0001 18 18 c00002", "FORMERR\nedns 0 udp 1232\n"},
+	{"client subnet: half of it", andAdditional + abAAAA + optRecord + "0006 0008 0002 0001", "FORMERR\nedns 0 udp 1232\n"},
 }
 
 // notQueries must not be answered: an answer could go on for ever, or go to somebody who never asked.

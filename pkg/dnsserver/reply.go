@@ -63,32 +63,30 @@ func (s *snapshot) reply(buf, query []byte, c *client) ([]byte, exchange) {
 		// Answering an answer could go on for ever (RFC 1035 section 7.3).
 		return nil, exchange{dropped: notAQuery}
 	case query[2]>>3&0xf != dns.OpcodeQuery:
-		return bare(query, dns.RcodeNotImplemented)
+		return c.bare(buf, query, dns.RcodeNotImplemented)
 	case c.cookie.sealed && onlyOPT(query):
-		return c.cookieAlone(query)
+		return c.cookieAlone(buf, query)
 	case binary.BigEndian.Uint16(query[4:]) != 1 || c.fault == malformed:
-		return bare(query, dns.RcodeFormatError)
+		return c.bare(buf, query, dns.RcodeFormatError)
 	}
 	q, opt := parse(query)
 	if q == nil {
-		return bare(query, dns.RcodeFormatError)
+		return c.bare(buf, query, dns.RcodeFormatError)
 	}
 	m := s.message(q, opt, room(opt, c.proto), c)
 	x := exchange{qtype: q.Question[0].Qtype, rcode: m.Rcode, place: c.place, picked: c.picked, prohibited: c.prohibited, why: c.why}
 	out, err := m.PackBuffer(buf)
 	if err != nil {
-		return bare(query, dns.RcodeServerFailure)
+		return c.bare(buf, query, dns.RcodeServerFailure)
 	}
 	return out, x
 }
 
-// bare answers with nothing but a header, to what could not or should not be read.
-func bare(query []byte, rcode int) ([]byte, exchange) {
-	out := make([]byte, headerSize)
-	copy(out, query[:2])
-	out[2] = 0x80 | query[2]&0x79 // QR, and the query's opcode and RD
-	out[3] = byte(rcode)
-	return out, exchange{rcode: rcode}
+// bare answers with nothing but a header, to what could not or should not be read, and with an OPT record where one was seen (RFC 6891
+// section 6.1.1). It cannot be seen behind something that cannot be read: then a client may take it that we do not know of EDNS, and asks without.
+func (c *client) bare(buf, query []byte, rcode int) ([]byte, exchange) {
+	q := question{client: *c}
+	return q.brief(buf, query, rcode, false), exchange{rcode: rcode}
 }
 
 // parse reads a query with one question, and its OPT record, nil when it has none. Of what is malformed it returns nil.
