@@ -28,7 +28,7 @@ func (s *snapshot) answer(m *dns.Msg, c *client) *dns.EDNS0_EDE {
 func (s *snapshot) decide(m *dns.Msg, c *client) *dns.EDNS0_EDE {
 	q, may := m.Question[0], s.access.of(c.address)
 	name := dns.CanonicalName(q.Name)
-	n, z := s.find(name, may.view), s.zoneOf(name)
+	n, z := s.find(name, may.view), s.zoneFor(name, q.Qtype)
 	c.view, c.place = may.view, s.placeOf(z, may.view)
 	switch {
 	case !may.mayAsk(z, n):

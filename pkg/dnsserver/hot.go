@@ -37,6 +37,8 @@ func (s *snapshot) hot(out, query []byte, q *question) ([]byte, exchange) {
 // hotKnown answers for a name that exists.
 func (n *node) hotKnown(out, query []byte, q *question, c *class) ([]byte, exchange) {
 	switch {
+	case q.qtype == dns.TypeDS && n.kind == apex:
+		return nil, exchange{} // perhaps it is for the zone above
 	case !c.mayAsk(n.zone, n):
 		return n.zone.hotRefused(out, query, q)
 	case q.qtype == dns.TypeAAAA:

@@ -136,6 +136,7 @@ func hotQueries() []hotQuery {
 		{"a zone transfer", ask("no.edge.example. AXFR"), false},
 		{"outside of all zones", ask("www.example. AAAA"), false},
 		{"another class", ask("id.server. CH TXT"), false},
+		{"DS of a zone in a zone", ask("sub.lab.edge.example. DS"), false},
 		{"text", ask("api.edge.example. TXT"), false},
 	}
 }

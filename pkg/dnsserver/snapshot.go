@@ -1,6 +1,7 @@
 package dnsserver
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -289,6 +290,16 @@ func (s *snapshot) zoneOf(name string) *zone {
 		}
 		name = parent(name)
 	}
+}
+
+// zoneFor returns the zone that a question is for. A DS record stands on the parent's side of a cut (RFC 4035 section 3.1.4.1): where we have
+// the zone above too, that one answers.
+func (s *snapshot) zoneFor(name string, qtype uint16) *zone {
+	z := s.zoneOf(name)
+	if qtype == dns.TypeDS && z != nil && z.name == name && name != "." {
+		return cmp.Or(s.zoneOf(parent(name)), z)
+	}
+	return z
 }
 
 // parent returns name without its first label; that of the root is the root.

@@ -88,6 +88,7 @@ func TestViews(t *testing.T) {
 		{"a zone for some", insider, ask("api.sub.lab.edge.example. AAAA"), "NOERROR aa\napi.sub.lab.edge.example. 2 IN AAAA 2001:db8:2::10\n"},
 		{"and not for others", testClient, ask("api.sub.lab.edge.example. AAAA", edns(1232)), refused},
 		{"nor any name in it", testClient, ask("x.sub.lab.edge.example. AAAA", edns(1232)), refused},
+		{"but its DS, which is for the zone above", testClient, ask("sub.lab.edge.example. DS"), noData},
 		{"above it they may", testClient, ask("lab.edge.example. AAAA"), noData},
 		{"a pointer that it may see", testClient, ask(reverse("2001:db8:1::10")), "NOERROR aa\n" + strings.TrimSuffix(reverse("2001:db8:1::10"), " PTR") + " 30 IN PTR ip-2001-db8-1--10.web.edge.example.\n"},
 		{"explain to outside", testClient, ask("_explain.api.edge.example. TXT", edns(1232)), refused},

@@ -133,7 +133,7 @@ func newSubnet(p netip.Prefix) subnet {
 // reason tells of an answer.
 func (s *snapshot) reason(m *dns.Msg, name string, qtype uint16, c *client) Reason {
 	r := Reason{Name: name, Type: dns.Type(qtype).String(), View: s.access.viewName(c.view), Rcode: dns.RcodeToString[m.Rcode], Family: -1}
-	n, z := s.find(name, c.view), s.zoneOf(name)
+	n, z := s.find(name, c.view), s.zoneFor(name, qtype)
 	if z != nil {
 		r.Zone = z.name
 	}
@@ -157,7 +157,7 @@ func (s *snapshot) reason(m *dns.Msg, name string, qtype uint16, c *client) Reas
 			r.Standing = &st
 		}
 	}
-	r.Text = s.words(m, &r, n, c)
+	r.Text = s.words(m, &r, n, z, c)
 	return r
 }
 
@@ -174,7 +174,7 @@ func addressIn(rr dns.RR) (netip.Addr, bool) {
 }
 
 // words tells why in words.
-func (s *snapshot) words(m *dns.Msg, r *Reason, n *node, c *client) string {
+func (s *snapshot) words(m *dns.Msg, r *Reason, n *node, z *zone, c *client) string {
 	may := s.access.of(c.address)
 	switch {
 	case m.Rcode == dns.RcodeRefused && r.Zone == "" && !may.refused:
@@ -183,7 +183,7 @@ func (s *snapshot) words(m *dns.Msg, r *Reason, n *node, c *client) string {
 		return "no view is this client's"
 	case m.Rcode == dns.RcodeRefused && may.refused:
 		return "acl: the client may not ask"
-	case m.Rcode == dns.RcodeRefused && !may.mayAsk(s.zoneOf(r.Name), n):
+	case m.Rcode == dns.RcodeRefused && !may.mayAsk(z, n):
 		return "the acl of the zone: the client may not ask in it"
 	case m.Rcode == dns.RcodeRefused && n != nil && n.kind == explained:
 		return "explain.allow: the client is not told why"
