@@ -22,11 +22,24 @@ func frozen(t testing.TB, c Content) *snapshot {
 // freeze has every turn begin with the first endpoint.
 func (s *snapshot) freeze() {
 	for _, c := range s.services {
-		sv := c.load()
-		for f := range sv.pickers {
-			sv.pickers[f] = steering.NewPicker(sv.Service, steering.Family(f), 0)
+		c.load().freeze()
+		for _, v := range c.semantic {
+			if v != nil {
+				v.load().freeze()
+			}
 		}
-		sv.turn.Store(0)
+	}
+}
+
+func (s *service) freeze() {
+	for f := range s.pickers {
+		s.pickers[f] = steering.NewPicker(s.Service, steering.Family(f), 0)
+	}
+	s.turn.Store(0)
+	for _, v := range s.views {
+		if v != nil && v != s {
+			v.freeze()
+		}
 	}
 }
 
@@ -36,23 +49,38 @@ func differ(t testing.TB, hot, full []byte, x, y exchange) string {
 	return cmp.Diff(unpacked(t, full), unpacked(t, hot), cmpopts.EquateEmpty()) + cmp.Diff(y, x, cmp.AllowUnexported(exchange{}))
 }
 
-// pathsFor answers a query on both paths, each with a snapshot of its own that is in the same state.
+// paths are the two, each with a snapshot of its own of the same content.
+type paths struct{ hot, full *snapshot }
+
+func newPaths(t testing.TB, c Content) (p paths) {
+	t.Helper()
+	p = paths{testSnapshot(t, c), testSnapshot(t, c)}
+	var n numbers
+	n.assign(p.hot, nil)
+	n.assign(p.full, nil)
+	return p
+}
+
+// pathsFor answers a query on both paths.
 func pathsFor(t testing.TB, c Content, query []byte, from netip.Addr) (hot, full []byte, x, y exchange) {
 	t.Helper()
-	one, two := frozen(t, c), frozen(t, c)
-	var n numbers
-	n.assign(one, nil)
-	n.assign(two, nil)
+	return newPaths(t, c).answer(query, from)
+}
+
+// answer answers a query on both paths, which are in the same state.
+func (p paths) answer(query []byte, from netip.Addr) (hot, full []byte, x, y exchange) {
+	p.hot.freeze()
+	p.full.freeze()
 	g, count, at := &guard{jar: newJar(testCookies, [16]byte{})}, new(tally), moment{seconds: testSeconds}
 	q := question{client: client{address: from}}
 	if q.read(query) {
 		g.seal(&q.client, count, at)
-		hot, x = one.hot(make([]byte, 0, udpPayload), query, &q)
+		hot, x = p.hot.hot(make([]byte, 0, udpPayload), query, &q)
 	}
 	other := client{address: from}
 	other.scan(query)
 	g.seal(&other, count, at)
-	full, y = two.reply(make([]byte, 512), query, &other)
+	full, y = p.full.reply(make([]byte, 512), query, &other)
 	return hot, full, x, y
 }
 
@@ -64,10 +92,13 @@ func FuzzPaths(f *testing.F) {
 	for _, q := range append(hotQueries(), hotBindQueries()...) {
 		f.Add(pack(f, q.query))
 	}
-	contents := []Content{testContent(true), testContent(false), podContent(), accessContent(), namedContent(), bindContent(), stale(podContent()), stale(bindContent())}
+	var all []paths
+	for _, c := range []Content{testContent(true), testContent(false), podContent(), accessContent(), namedContent(), bindContent(), stale(podContent()), stale(bindContent())} {
+		all = append(all, newPaths(f, c))
+	}
 	f.Fuzz(func(t *testing.T, query []byte) {
-		for _, c := range contents {
-			hot, full, x, y := pathsFor(t, c, query, testClient)
+		for _, p := range all {
+			hot, full, x, y := p.answer(query, testClient)
 			if hot == nil {
 				continue
 			}
