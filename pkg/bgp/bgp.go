@@ -30,7 +30,8 @@ type Config struct {
 	ListenPort int           // 1 to 65535 on all addresses; 0 or -1: dial only
 	HoldTime   time.Duration // whole seconds, at least 3 s; zero: 9 s; keepalives are sent every third of it
 	Neighbors  []Neighbor
-	Allowed    []netip.Prefix // nothing else is ever exported, whatever Set is asked for
+	Allowed    []netip.Prefix // nothing else is ever exported, whatever Set is asked for, but
+	Pools      []netip.Prefix // single addresses in these: each as itself, from when Set is first asked for it
 	OnReport   func(Report)   // called from the speaker's own goroutine; must not block; may be nil
 }
 

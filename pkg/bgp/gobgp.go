@@ -75,10 +75,11 @@ func importNothing(ctx context.Context, s *server.BgpServer) error {
 }
 
 // exportOnly lets out the allowed prefixes in their exact length and nothing else (RFC 8212). IPv4 goes only to the
-// neighbors of the set takes4: IPv4 ones from the start, IPv6 ones once they have negotiated extended next hop.
+// neighbors of the set takes4: IPv4 ones from the start, IPv6 ones once they have negotiated extended next hop. Of a family
+// with a pool there is a set from the start, for allow to add to.
 func exportOnly(ctx context.Context, s *server.BgpServer, c Config) error {
 	policy := &api.Policy{Name: exportPolicy, Statements: prependStatements(c)}
-	p4, p6 := byFamily(c.Allowed)
+	p4, p6 := byFamily(append(nothings(c.Pools), c.Allowed...))
 	for _, set := range prependSets(c) {
 		if err := s.AddDefinedSet(ctx, &api.AddDefinedSetRequest{DefinedSet: set}); err != nil {
 			return err
@@ -137,6 +138,19 @@ func defineNeighbors(ctx context.Context, s *server.BgpServer, neighbors []Neigh
 		}
 	}
 	return s.AddDefinedSet(ctx, &api.AddDefinedSetRequest{DefinedSet: neighborSet(members...)})
+}
+
+// nothings are prefixes that nobody announces, one for each family of the pools: what an empty set matches is not for us to
+// rely on.
+func nothings(pools []netip.Prefix) (all []netip.Prefix) {
+	p4, p6 := byFamily(pools)
+	if len(p4) > 0 {
+		all = append(all, netip.PrefixFrom(netip.IPv4Unspecified(), 32))
+	}
+	if len(p6) > 0 {
+		all = append(all, netip.PrefixFrom(netip.IPv6Unspecified(), 128))
+	}
+	return all
 }
 
 func neighborSet(members ...string) *api.DefinedSet {

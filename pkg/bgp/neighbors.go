@@ -21,7 +21,7 @@ func (s *Speaker) Neighbors() []NeighborStatus {
 }
 
 // Heard returns the neighbors that now send a route of somebody else for exactly this prefix, which must be among
-// Config.Allowed, or for one that covers it; sorted. It is what Adj-RIB-In tells before any policy. Not counted is what
+// Config.Allowed or in a pool, or for one that covers it; sorted. It is what Adj-RIB-In tells before any policy. Not counted is what
 // says nothing about another announcer: a route with the own AS number in its path or the own router ID as its
 // originator, a default route, an aggregate (it may be made of the own route), and a route that is itself de-preferred:
 // two sick announcers must not rely on each other.

@@ -15,9 +15,10 @@ type sensor struct {
 	asn      uint32
 	routerID netip.Addr     // set before the first session
 	allowed  []netip.Prefix // by address, then length
+	pools    []netip.Prefix
 
 	mu     sync.Mutex                             // guards all below
-	routes map[netip.Addr]map[netip.Prefix]bool   // of each neighbor: counted routes that cover an allowed prefix
+	routes map[netip.Addr]map[netip.Prefix]bool   // of each neighbor: counted routes that cover an allowed prefix, or touch a pool
 	counts map[netip.Prefix]map[netip.Addr]uint16 // of each allowed prefix: counted routes that cover it, by neighbor
 }
 
@@ -29,11 +30,11 @@ type route struct {
 	leaving    bool // GRACEFUL_SHUTDOWN (RFC 8326)
 }
 
-func newSensor(asn uint32, allowed []netip.Prefix) *sensor {
+func newSensor(asn uint32, allowed, pools []netip.Prefix) *sensor {
 	sorted := slices.Clone(allowed)
 	slices.SortFunc(sorted, byAddress)
 	return &sensor{
-		asn: asn, allowed: sorted,
+		asn: asn, allowed: sorted, pools: pools,
 		routes: make(map[netip.Addr]map[netip.Prefix]bool), counts: make(map[netip.Prefix]map[netip.Addr]uint16),
 	}
 }
@@ -80,7 +81,8 @@ func (s *sensor) note(neighbor netip.Addr, p netip.Prefix, counted bool) (change
 		return false
 	}
 	covered := s.covered(p)
-	if len(covered) == 0 {
+	touches := slices.ContainsFunc(s.pools, p.Overlaps)
+	if len(covered) == 0 && !touches {
 		return false
 	}
 	if !counted {
@@ -93,7 +95,7 @@ func (s *sensor) note(neighbor netip.Addr, p netip.Prefix, counted bool) (change
 	for _, a := range covered {
 		changed = s.count(a, neighbor, counted) || changed
 	}
-	return changed
+	return changed || touches
 }
 
 // count is called with s.mu held.
@@ -139,7 +141,25 @@ func (s *sensor) lost(neighbor netip.Addr) (changed bool) {
 func (s *sensor) heard(p netip.Prefix) []netip.Addr {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.SortedFunc(maps.Keys(s.counts[p]), netip.Addr.Compare)
+	if _, found := slices.BinarySearchFunc(s.allowed, p, byAddress); found {
+		return slices.SortedFunc(maps.Keys(s.counts[p]), netip.Addr.Compare)
+	}
+	return s.heardOfPool(p)
+}
+
+// heardOfPool is heard for an address of a pool. Nobody counts for addresses that may never be wanted: the routes are looked
+// through, by what is sick alone. The caller holds s.mu.
+func (s *sensor) heardOfPool(p netip.Prefix) (all []netip.Addr) {
+	for neighbor, routes := range s.routes {
+		for r := range routes {
+			if r.Bits() <= p.Bits() && r.Contains(p.Addr()) {
+				all = append(all, neighbor)
+				break
+			}
+		}
+	}
+	slices.SortFunc(all, netip.Addr.Compare)
+	return all
 }
 
 // routeOf reads the attributes of a received UPDATE.

@@ -58,7 +58,7 @@ func TestSensor(t *testing.T) {
 		"padded":                  {announce(routerA, vip, padded, false), announce(routerA, vip, route{path: padded.path[:11]}, true, routerA)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newSensor(selfASN, []netip.Prefix{prefix("2001:db8:80::80/128"), prefix("192.0.2.53/32"), prefix(vip)})
+			s := newSensor(selfASN, []netip.Prefix{prefix("2001:db8:80::80/128"), prefix("192.0.2.53/32"), prefix(vip)}, nil)
 			s.routerID = selfID
 			for i, h := range story {
 				var u update
@@ -84,10 +84,44 @@ func TestSensor(t *testing.T) {
 
 func TestSensorOfNestedPrefixes(t *testing.T) {
 	short, long := prefix("2001:db8:53::/48"), prefix("2001:db8:53::/128")
-	s := newSensor(selfASN, []netip.Prefix{long, short})
+	s := newSensor(selfASN, []netip.Prefix{long, short}, nil)
 	s.received(routerA, update{announced: []netip.Prefix{prefix("2001:db8:53::/56")}}, route{})
 	if got := [2]int{len(s.heard(short)), len(s.heard(long))}; got != [2]int{0, 1} {
 		t.Errorf("the /56 is heard %v times for the /48 and the /128, want 0 and 1", got)
+	}
+}
+
+// What is heard for an address of a pool is known from before the address was wanted.
+func TestSensorOfPool(t *testing.T) {
+	s := newSensor(selfASN, nil, []netip.Prefix{prefix("2001:db8:53::/112")})
+	other := route{path: []uint32{65533, 64612}}
+	for _, step := range []struct {
+		route   string
+		from    netip.Addr
+		counted bool
+		changed bool
+	}{
+		{"2001:db8:53::1/128", routerB, true, true}, {"2001:db8:53::1/128", routerB, true, false}, {"2001:db8::/32", routerA, true, true},
+		{"2001:db8:54::/48", routerA, true, false}, {"2001:db8:53::2/128", routerA, true, true}, {"2001:db8:53::2/128", routerA, false, true},
+	} {
+		u := update{announced: []netip.Prefix{prefix(step.route)}}
+		if !step.counted {
+			u = update{withdrawn: u.announced}
+		}
+		if changed := s.received(step.from, u, other); changed != step.changed {
+			t.Errorf("%v: changed %v", step, changed)
+		}
+	}
+	got := map[string][]netip.Addr{}
+	for _, p := range []string{"2001:db8:53::1/128", "2001:db8:53::2/128", "2001:db9::1/128"} {
+		got[p] = s.heard(prefix(p))
+	}
+	want := map[string][]netip.Addr{"2001:db8:53::1/128": {routerA, routerB}, "2001:db8:53::2/128": {routerA}, "2001:db9::1/128": nil}
+	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if s.lost(routerA); len(s.heard(prefix("2001:db8:53::2/128"))) != 0 {
+		t.Error("what a lost neighbor sent is still heard")
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/osrg/gobgp/v4/api"
 )
 
 // Set makes ads the whole wanted set: what is no longer in it is withdrawn, then what is new is announced, each in one
@@ -15,11 +17,16 @@ import (
 //
 // A prefix that is told of once more with other attributes is replaced in one UPDATE, without a withdrawal between.
 //
-// A prefix outside Config.Allowed is an error and nothing is applied. When GoBGP refuses a change, Set returns the
-// generation and the error, and the speaker goes on trying.
+// A prefix outside Config.Allowed that is no single address of Config.Pools is an error and nothing is applied. When GoBGP
+// refuses a change, Set returns the generation and the error, and the speaker goes on trying.
 func (s *Speaker) Set(ctx context.Context, ads ...Advertisement) (generation uint64, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
+	}
+	s.apply.Lock()
+	defer s.apply.Unlock()
+	if s.server == nil {
+		return 0, errNotRunning
 	}
 	wanted := make(advertised, len(ads))
 	for _, ad := range ads {
@@ -28,10 +35,8 @@ func (s *Speaker) Set(ctx context.Context, ads ...Advertisement) (generation uin
 		}
 		wanted[ad.Prefix] = ad.Attributes
 	}
-	s.apply.Lock()
-	defer s.apply.Unlock()
-	if s.server == nil {
-		return 0, errNotRunning
+	if err := s.allow(ctx, ads); err != nil {
+		return 0, fmt.Errorf("bgp: addresses of a pool are not let out: %w", err)
 	}
 	generation, changed := s.ledger.set(time.Now(), wanted)
 	if len(changed) == 0 {
@@ -47,7 +52,7 @@ func (s *Speaker) Set(ctx context.Context, ads ...Advertisement) (generation uin
 
 // valid says what is wrong with one advertisement among others.
 func (s *Speaker) valid(ad Advertisement, others advertised) error {
-	if !s.allowed[ad.Prefix] {
+	if !s.allowed[ad.Prefix] && !s.pooled(ad.Prefix) {
 		return fmt.Errorf("prefix %s: is not among the allowed ones, add it to the configuration", ad.Prefix)
 	}
 	if ad.Prepend > MaxPrepend {
@@ -55,6 +60,35 @@ func (s *Speaker) valid(ad Advertisement, others advertised) error {
 	}
 	if other, ok := others[ad.Prefix]; ok && other != ad.Attributes {
 		return fmt.Errorf("prefix %s: is wanted twice with different attributes", ad.Prefix)
+	}
+	return nil
+}
+
+// pooled tells whether a prefix is a single address of a pool.
+func (s *Speaker) pooled(p netip.Prefix) bool {
+	return p.IsSingleIP() && slices.ContainsFunc(s.config.Pools, func(pool netip.Prefix) bool { return pool.Contains(p.Addr()) })
+}
+
+// allow lets addresses of a pool out that nobody asked for before, in their exact length as all others are: withdrawAgain
+// closes the policy for one of them alone. They stay allowed. The caller holds s.apply.
+func (s *Speaker) allow(ctx context.Context, ads []Advertisement) error {
+	var fresh []netip.Prefix
+	for _, ad := range ads {
+		if !s.allowed[ad.Prefix] {
+			fresh = append(fresh, ad.Prefix)
+		}
+	}
+	p4, p6 := byFamily(fresh)
+	for name, prefixes := range map[string][]netip.Prefix{allowed4: p4, allowed6: p6} {
+		if len(prefixes) == 0 {
+			continue
+		}
+		if err := s.server.AddDefinedSet(ctx, &api.AddDefinedSetRequest{DefinedSet: prefixSet(name, prefixes...)}); err != nil {
+			return err
+		}
+	}
+	for _, p := range fresh {
+		s.allowed[p] = true
 	}
 	return nil
 }

@@ -30,14 +30,14 @@ type Speaker struct {
 	ledger  *ledger
 	metrics *metrics
 	sensor  *sensor
-	allowed map[netip.Prefix]bool
 	counts  map[netip.Addr]*counters
 
 	sessions sync.Mutex // serializes opening, closing and replacing of sessions; guards the next two
 	peering  *server.BgpServer
 	peers    map[netip.Addr]bool // neighbors that GoBGP has
 
-	apply   sync.Mutex // serializes changes of GoBGP's table and policy; guards the next three
+	apply   sync.Mutex // serializes changes of GoBGP's table and policy; guards the next four
+	allowed map[netip.Prefix]bool
 	server  *server.BgpServer
 	applied map[netip.Prefix]entry // in GoBGP's table
 	unsure  bool                   // the last change failed
@@ -75,7 +75,7 @@ func NewSpeaker(cfg Config, log *slog.Logger) (*Speaker, error) {
 		said:    make(map[netip.Addr]string),
 		held:    make(map[netip.Addr]string),
 		peers:   make(map[netip.Addr]bool),
-		sensor:  newSensor(cfg.ASN, cfg.Allowed),
+		sensor:  newSensor(cfg.ASN, cfg.Allowed, cfg.Pools),
 		allowed: make(map[netip.Prefix]bool),
 		counts:  make(map[netip.Addr]*counters),
 	}

@@ -272,6 +272,38 @@ func TestOnlyAllowedLeaves(t *testing.T) {
 	}
 }
 
+// Of a pool only what was asked for leaves, in its exact length.
+func TestPoolLeavesAddressByAddress(t *testing.T) {
+	peer := peerAt(t, "fd00::2")
+	c := config("fd00::2")
+	pool := netip.MustParsePrefix("2001:db8:77::/112")
+	c.Pools = []netip.Prefix{pool}
+	one, two, three := netip.MustParsePrefix("2001:db8:77::1/128"), netip.MustParsePrefix("2001:db8:77::2/128"), netip.MustParsePrefix("2001:db8:77::3/128")
+	s, _ := run(t, c)
+	established(t, s)
+	for _, p := range []netip.Prefix{three, pool} {
+		if err := s.AddForeign(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, p := range []netip.Prefix{pool, vip6, netip.MustParsePrefix("::/128")} {
+		if _, err := s.Set(t.Context(), bgp.Advertisement{Prefix: p}); err == nil {
+			t.Errorf("Set took %s", p)
+		}
+	}
+	wait(t, s, set(t, s, one))
+	peer.WaitFor(one)
+	wait(t, s, set(t, s, one, two))
+	peer.WaitFor(one, two)
+	wait(t, s, set(t, s, two))
+	peer.WaitFor(two)
+	for _, e := range peer.Events() {
+		if e.Prefix != one && e.Prefix != two {
+			t.Errorf("%s was announced", e.Prefix)
+		}
+	}
+}
+
 func TestNothingIsAccepted(t *testing.T) {
 	peer := peerAt(t, "fd00::2")
 	peer.Announce(netip.MustParsePrefix("2001:db8:bad::/48"), netip.MustParsePrefix("198.51.100.0/24"), vip6b)

@@ -25,6 +25,7 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	c.Neighbors = append([]Neighbor(nil), c.Neighbors...)
 	c.Allowed = append([]netip.Prefix(nil), c.Allowed...)
+	c.Pools = append([]netip.Prefix(nil), c.Pools...)
 	return c, c.validate()
 }
 
@@ -44,7 +45,7 @@ func (c Config) validate() error {
 	if err := validNeighbors(c.Neighbors); err != nil {
 		return err
 	}
-	return validAllowed(c.Allowed, c.Neighbors)
+	return errors.Join(validAllowed(c.Allowed, c.Neighbors), validAllowed(c.Pools, c.Neighbors))
 }
 
 // validASN refuses the numbers that no session can use: RFC 7607 (0), RFC 6793 (AS_TRANS), RFC 7300 (the last one). That
