@@ -60,7 +60,7 @@ func (m *Monitor) begin(c *check, cancel context.CancelFunc) (epoch int) {
 func (m *Monitor) end(c *check, epoch int, err error, at time.Time, took time.Duration) {
 	m.update(func() {
 		c.cancel = nil
-		if epoch != c.epoch {
+		if epoch != c.epoch || c.service.gone {
 			return
 		}
 		c.metrics.attempt(err, took)

@@ -13,6 +13,12 @@ type service struct {
 	checks []*check
 	need   int // how many checks that are not remote must be up
 
+	// Of a service that comes and goes.
+	wanted Service
+	ctx    context.Context
+	cancel context.CancelFunc // nil: its checks have not begun
+	gone   bool
+
 	degraded       bool
 	degradedReason string
 

@@ -75,6 +75,18 @@ func (m *metrics) init(services []*service) {
 	}
 }
 
+// forget deletes the series of a service that is gone.
+func (m *metrics) forget(s *service) {
+	of := prometheus.Labels{"service": s.name}
+	for _, series := range []*prometheus.GaugeVec{m.checkState, m.serviceStates, m.serviceDegraded} {
+		series.DeletePartialMatch(of)
+	}
+	for _, series := range []*prometheus.CounterVec{m.attempts, m.transitions} {
+		series.DeletePartialMatch(of)
+	}
+	m.duration.DeletePartialMatch(of)
+}
+
 func (m checkMetrics) attempt(err error, took time.Duration) {
 	switch {
 	case err == nil:

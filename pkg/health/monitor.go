@@ -13,16 +13,20 @@ import (
 
 // Monitor runs the checks of a set of services and keeps the latest Status of each. It is a prometheus.Collector.
 type Monitor struct {
-	log      *slog.Logger
-	services []*service
-	changed  chan struct{}
-	metrics  *metrics
-	open     func(Namespace, []Listener) (kernel, error)
+	log     *slog.Logger
+	changed chan struct{}
+	came    chan struct{} // capacity 1: there is something in coming
+	metrics *metrics
+	open    func(Namespace, []Listener) (kernel, error)
 
 	openDeaths func() (*deaths, error)
 
-	mu   sync.Mutex // guards what the services and their checks know, and news
-	news []func()   // what is to be logged once mu is free: a slow log must not hold up a failover
+	fixed int // so many services, the first ones, are there from the start
+
+	mu       sync.Mutex // guards what follows, and what the services and their checks know
+	services []*service // those of the start are never changed
+	coming   []*service // whose checks are to begin
+	news     []func()   // what is to be logged once mu is free: a slow log must not hold up a failover
 }
 
 // NewMonitor returns a monitor of services; it starts nothing. A nil log discards.
@@ -30,7 +34,10 @@ func NewMonitor(log *slog.Logger, services ...Service) *Monitor {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	m := &Monitor{log: log, changed: make(chan struct{}, 1), metrics: newMetrics(), open: openKernel, openDeaths: openDeaths}
+	m := &Monitor{
+		log: log, changed: make(chan struct{}, 1), came: make(chan struct{}, 1), metrics: newMetrics(),
+		open: openKernel, openDeaths: openDeaths, fixed: len(services),
+	}
 	now := time.Now()
 	for _, s := range services {
 		m.services = append(m.services, newService(s, now))
@@ -54,12 +61,14 @@ func (m *Monitor) Run(ctx context.Context) error {
 	m.watchProcesses(ctx, g)
 	m.warn()
 	start, shift := time.Now(), rand.Float64()
-	for i, c := range m.checks() {
+	checks := m.checks()
+	for i, c := range checks {
 		g.Go(func() error {
 			m.loop(ctx, c, firstDelay(i), newSchedule(c.Check, i, shift, start))
 			return nil
 		})
 	}
+	g.Go(func() error { return m.runComers(ctx, g, len(checks), start, shift) })
 	return g.Wait()
 }
 
@@ -73,7 +82,7 @@ func (m *Monitor) warn() {
 }
 
 func (m *Monitor) validate() error {
-	for _, s := range m.services {
+	for _, s := range m.ofStart() {
 		if local := len(s.statusOf(false)); s.need > local {
 			return fmt.Errorf("health: service %s: %d checks required of %d that are not remote", s.name, s.need, local)
 		}
@@ -130,12 +139,20 @@ func count(set ...bool) (n int) {
 	return n
 }
 
+// checks are those of the start.
 func (m *Monitor) checks() []*check {
 	var all []*check
-	for _, s := range m.services {
+	for _, s := range m.ofStart() {
 		all = append(all, s.checks...)
 	}
 	return all
+}
+
+// ofStart are the services of NewMonitor.
+func (m *Monitor) ofStart() []*service {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.services[:m.fixed]
 }
 
 // Changed receives after something in Status changed. It holds one signal, not a queue: read Status after each receive.
@@ -228,9 +245,4 @@ func (m *Monitor) degrade(s *service) {
 	})
 }
 
-func (m *Monitor) signal() {
-	select {
-	case m.changed <- struct{}{}:
-	default:
-	}
-}
+func (m *Monitor) signal() { poke(m.changed) }
