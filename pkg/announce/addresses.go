@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -24,21 +25,49 @@ var errNotYet = errors.New("addresses are not on the host yet")
 // A keeper keeps the addresses on the host, in a goroutine of its own: netlink must never stand before a withdrawal.
 type keeper struct {
 	log       *slog.Logger
-	addresses Addresses // nil: somebody else sees to them
-	wanted    []netip.Prefix
+	addresses Addresses     // nil: somebody else sees to them
 	changed   chan struct{} // capacity 1
+	kick      chan struct{} // capacity 1: other ones are wanted
 	metrics   *metrics
 
-	mu  sync.Mutex // guards err
-	err error
+	mu     sync.Mutex            // guards all below
+	wanted []netip.Prefix        // sorted
+	fresh  map[netip.Prefix]bool // wanted since the last Set began
+	err    error
 }
 
 func newKeeper(log *slog.Logger, addresses Addresses, wanted []netip.Prefix, m *metrics) *keeper {
-	k := &keeper{log: log, addresses: addresses, wanted: wanted, changed: make(chan struct{}, 1), metrics: m}
+	k := &keeper{
+		log: log, addresses: addresses, wanted: wanted, metrics: m,
+		changed: make(chan struct{}, 1), kick: make(chan struct{}, 1), fresh: make(map[netip.Prefix]bool),
+	}
 	if addresses != nil {
 		k.err = errNotYet
 	}
 	return k
+}
+
+// want replaces what is wanted. What is new counts as not there until it was set.
+func (k *keeper) want(wanted []netip.Prefix) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.addresses == nil || slices.Equal(wanted, k.wanted) {
+		return
+	}
+	for _, p := range wanted {
+		if _, there := slices.BinarySearchFunc(k.wanted, p, netip.Prefix.Compare); !there {
+			k.fresh[p] = true
+		}
+	}
+	k.wanted = wanted
+	poke(k.kick)
+}
+
+// take returns what is to be set.
+func (k *keeper) take() []netip.Prefix {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.wanted
 }
 
 // run returns when ctx is done. The addresses stay.
@@ -54,12 +83,14 @@ func (k *keeper) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
+		case <-k.kick:
 		}
-		err := k.addresses.Set(ctx, k.wanted...)
+		wanted := k.take()
+		err := k.addresses.Set(ctx, wanted...)
 		if ctx.Err() != nil {
 			return
 		}
-		k.note(err)
+		k.note(wanted, err)
 		if err == nil {
 			again = backoff{}
 			timer.Reset(reassert)
@@ -69,26 +100,27 @@ func (k *keeper) run(ctx context.Context) {
 	}
 }
 
-// note keeps the outcome and tells it once.
-func (k *keeper) note(err error) {
+// note keeps the outcome of a Set and tells it once.
+func (k *keeper) note(wanted []netip.Prefix, err error) {
 	k.mu.Lock()
-	was := k.err
+	was, news := k.err, false
 	k.err = err
+	for _, p := range wanted {
+		news = news || k.fresh[p]
+		delete(k.fresh, p)
+	}
 	k.mu.Unlock()
 	if err != nil {
 		k.metrics.errors.WithLabelValues("addresses").Inc()
 	}
-	if text(was) == text(err) {
+	if text(was) == text(err) && !news {
 		return
 	}
-	select {
-	case k.changed <- struct{}{}:
-	default:
-	}
+	poke(k.changed)
 	if err != nil {
 		k.log.Error("service addresses are not all on the host, trying again", "err", err)
 	} else {
-		k.log.Info("service addresses are on the host", "addresses", len(k.wanted))
+		k.log.Info("service addresses are on the host", "addresses", len(wanted))
 	}
 }
 
@@ -96,6 +128,9 @@ func (k *keeper) note(err error) {
 func (k *keeper) blocked(v VIP) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.fresh[v.Address] {
+		return errNotYet
+	}
 	return concerning(k.err, v.Address, func(err error) (netip.Prefix, bool) {
 		var about interface{ Address() netip.Prefix }
 		if !errors.As(err, &about) {
@@ -121,6 +156,13 @@ func concerning(err error, vip netip.Prefix, named func(error) (netip.Prefix, bo
 		return nil
 	}
 	return err
+}
+
+func poke(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
 }
 
 func text(err error) string {

@@ -32,6 +32,7 @@ type Service struct {
 	Settle time.Duration // up this long before it is announced, or served here again
 	Drain  time.Duration // how long it is announced de-preferred before a drain, or a stop, withdraws it
 	File   string        // drained while this file exists; empty: none
+	Leave  string        // why it is to be drained, for people, whatever else is asked for; empty: it is not
 	Guard  Guard
 }
 

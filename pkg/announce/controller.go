@@ -1,6 +1,7 @@
 package announce
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/netip"
@@ -22,6 +23,8 @@ type Controller struct {
 	outside *outside
 	repair  *repair
 	metrics *metrics
+	comers  *comers
+	fixed   int // so many services, the first ones, are of Config
 	hurry   chan struct{}
 	hurried sync.Once
 	changed chan struct{} // capacity 1: status
@@ -35,6 +38,8 @@ type Controller struct {
 	machine    *machine
 	health     []health.Status     // of each service
 	drain      []string            // why each service is to be drained
+	leaving    bool                // a service that comes and goes is to go
+	refused    map[string]string   // services that do not come, and whose name or address they have; told
 	carried    []Bridging          // after the last decision
 	wanted     []bgp.Advertisement // after the last decision
 	announced  []bgp.Advertisement // what the speaker took last
@@ -53,13 +58,17 @@ func NewController(log *slog.Logger, parts Parts, cfg Config) *Controller {
 	machine := newMachine(cfg)
 	p := newPlan(machine.vips)
 	m := newMetrics()
-	m.init(machine.services, p)
+	m.init()
+	m.add(nil, machine.services, p)
 	k := newKeeper(log, parts.Addresses, p.addresses, m)
 	r := newRepair(log, parts, m)
 	c := &Controller{
 		log: log, parts: parts, plan: p, keeper: k, repair: r, metrics: m, machine: machine,
 		confirm: newConfirmer(parts.Speaker),
 		outside: &outside{parts: parts, vips: machine.vips, keeper: k, repair: r, isolation: make([]bool, len(machine.vips))},
+		comers:  &comers{changed: make(chan struct{}, 1)},
+		fixed:   len(cfg.Services),
+		refused: make(map[string]string),
 		hurry:   make(chan struct{}),
 		changed: make(chan struct{}, 1),
 		status:  make([]ServiceStatus, len(cfg.Services)),
@@ -106,9 +115,15 @@ func (c *Controller) Run(ctx context.Context) error {
 		case <-c.parts.Drains.signals():
 			c.readDrains()
 		case <-c.confirm.changed:
+		case <-c.comers.changed:
+			c.follow()
 		}
 		// A stop that comes meanwhile must not leave a change half made.
-		if again := c.step(context.WithoutCancel(ctx), false); again.IsZero() {
+		again := c.step(context.WithoutCancel(ctx), false)
+		if c.leaving {
+			again = earliest(again, c.follow())
+		}
+		if again.IsZero() {
 			timer.Stop()
 		} else {
 			timer.Reset(time.Until(again))
@@ -204,7 +219,7 @@ func (c *Controller) readHealth() {
 // readDrains takes what is to be drained.
 func (c *Controller) readDrains() {
 	for i, s := range c.machine.services {
-		c.drain[i] = c.parts.Drains.wanted(s)
+		c.drain[i] = cmp.Or(s.Leave, c.parts.Drains.wanted(s))
 	}
 }
 

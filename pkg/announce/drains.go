@@ -29,13 +29,13 @@ var ErrNoService = errors.New("no such service")
 // Drains keeps which services are to be drained: by request, which outlives the process in a file, or because a drain file
 // exists. All methods are safe for concurrent use, and a nil Drains asks for nothing.
 type Drains struct {
-	log      *slog.Logger
-	path     string
-	services []Service
-	changed  chan struct{} // capacity 1
-	orders   sync.Mutex    // one request at a time; the disk is waited for under this one alone
+	log     *slog.Logger
+	path    string
+	changed chan struct{} // capacity 1
+	orders  sync.Mutex    // one request at a time; the disk is waited for under this one alone
 
 	mu        sync.Mutex // guards all below; never held while waiting for anything
+	services  []Service
 	requested map[string]time.Time
 	found     map[string]bool // services whose drain file exists
 	unclear   map[string]bool // services whose drain file cannot be looked for; told
@@ -82,7 +82,7 @@ func (d *Drains) load() error {
 	}
 	for name, since := range content.Drained {
 		if !d.knows(name) {
-			d.log.Warn("a drained service is no longer configured", "service", name, "since", since)
+			d.log.Warn("a drained service is not there; it is drained if it comes", "service", name, "since", since)
 		}
 	}
 	d.requested = content.Drained
@@ -112,7 +112,24 @@ func parseDrains(r io.Reader) (f drainsFile, err error) {
 }
 
 func (d *Drains) knows(service string) bool {
-	return slices.ContainsFunc(d.services, func(s Service) bool { return s.Name == service })
+	return slices.ContainsFunc(d.known(), func(s Service) bool { return s.Name == service })
+}
+
+// known are the services that there are now.
+func (d *Drains) known() []Service {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.services
+}
+
+// follow replaces the services. Those that come with a drain file are not looked for: only those of the start have one.
+func (d *Drains) follow(services []Service) {
+	if d == nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.services = services
 }
 
 // Drain requests to drain services, all when none is named.
@@ -129,7 +146,7 @@ func (d *Drains) request(drain bool, services []string) error {
 		}
 	}
 	if len(services) == 0 {
-		for _, s := range d.services {
+		for _, s := range d.known() {
 			services = append(services, s.Name)
 		}
 	}
@@ -215,7 +232,7 @@ func (d *Drains) wanted(s Service) string {
 
 // watch looks for the drain files until ctx is done.
 func (d *Drains) watch(ctx context.Context) {
-	if d == nil || !slices.ContainsFunc(d.services, func(s Service) bool { return s.File != "" }) {
+	if d == nil || !slices.ContainsFunc(d.known(), func(s Service) bool { return s.File != "" }) {
 		return
 	}
 	ticker := time.NewTicker(lookEvery)
@@ -234,7 +251,7 @@ func (d *Drains) watch(ctx context.Context) {
 
 // look tells whether anything changed. Where it cannot tell whether a file exists, what it knew before holds.
 func (d *Drains) look() (changed bool) {
-	for _, s := range d.services {
+	for _, s := range d.known() {
 		if s.File == "" {
 			continue
 		}

@@ -114,13 +114,13 @@ func (m *machine) calm(v view, i int) bool {
 	return m.memory[i].State == Up && v.health[of].State == health.Up && !v.health[of].Degraded && v.drain[of] == "" && !v.stop && !v.isolated(i)
 }
 
-// sick returns since when the sick services are, those included that fall now.
+// sick returns since when the sick services are, those included that fall now. What is to be drained is gone by order.
 func (m *machine) sick(v view) (since []time.Time) {
 	last := -1 // the service that was counted last: its VIPs stand together
 	for i := range m.vips {
 		was, of := &m.memory[i], m.vips[i].service
 		at := was.Sick
-		if at.IsZero() && v.health[of].State == health.Down && was.State.served() {
+		if at.IsZero() && v.health[of].State == health.Down && was.State.served() && v.drain[of] == "" {
 			at = v.now
 		}
 		switch {

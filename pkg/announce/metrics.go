@@ -2,6 +2,7 @@ package announce
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -58,9 +59,23 @@ func newMetrics() *metrics {
 	}
 }
 
-// init makes every series exist from the start.
-func (m *metrics) init(services []Service, p plan) {
+// init makes the series exist that there are always.
+func (m *metrics) init() {
+	for _, target := range []string{"speaker", "bridge", "addresses"} {
+		m.errors.WithLabelValues(target)
+	}
+	for _, h := range holds {
+		m.guarded.WithLabelValues(h.String())
+	}
+}
+
+// add makes the series of services that were not there before exist.
+func (m *metrics) add(before, services []Service, p plan) {
+	there := namesOf(before)
 	for _, s := range services {
+		if there[s.Name] {
+			continue
+		}
 		m.enter(s.Name, Starting)
 		for _, a := range actions {
 			m.decisions.WithLabelValues(s.Name, a.String())
@@ -70,12 +85,32 @@ func (m *metrics) init(services []Service, p plan) {
 		m.announced.WithLabelValues(one.prefix.String())
 		m.worse.WithLabelValues(one.prefix.String())
 	}
-	for _, target := range []string{"speaker", "bridge", "addresses"} {
-		m.errors.WithLabelValues(target)
+}
+
+// forget deletes the series of services, and of prefixes, that are not there any more.
+func (m *metrics) forget(before []Service, was plan, services []Service, is plan) {
+	for _, one := range was.prefixes {
+		_, kept := slices.BinarySearchFunc(is.prefixes, one.prefix, func(a planned, p netip.Prefix) int { return a.prefix.Compare(p) })
+		if !kept {
+			m.announced.DeleteLabelValues(one.prefix.String())
+			m.worse.DeleteLabelValues(one.prefix.String())
+		}
 	}
-	for _, h := range holds {
-		m.guarded.WithLabelValues(h.String())
+	there := namesOf(services)
+	for _, s := range before {
+		if !there[s.Name] {
+			m.state.DeletePartialMatch(prometheus.Labels{"service": s.Name})
+			m.decisions.DeletePartialMatch(prometheus.Labels{"service": s.Name})
+		}
 	}
+}
+
+func namesOf(services []Service) map[string]bool {
+	names := make(map[string]bool, len(services))
+	for _, s := range services {
+		names[s.Name] = true
+	}
+	return names
 }
 
 func (m *metrics) enter(service string, in State) {

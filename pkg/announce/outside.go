@@ -16,6 +16,12 @@ type outside struct {
 	now       time.Time
 }
 
+// follow replaces the VIPs.
+func (o *outside) follow(vips []vipOf) {
+	o.vips, o.isolation = vips, make([]bool, len(vips))
+	o.look()
+}
+
 // look asks the speaker what its sessions carry. With 10,000 VIPs that takes a while: only after it said that something
 // changed.
 func (o *outside) look() {

@@ -14,12 +14,14 @@ type ServiceStatus struct {
 	Since   time.Time // of State; in Settling, since when the service is up
 	Reason  string    // of State, for people
 	Drain   string    // why it is to be drained, for people; empty: it is not
+	Guard   Guard
 	VIPs    []VIPStatus
 }
 
 // VIPStatus is where one VIP stands now.
 type VIPStatus struct {
 	VIP        netip.Prefix
+	Announce   netip.Prefix // what announces it
 	State      State
 	Since      time.Time // of State; in Settling, since when the service is up
 	Reason     string    // of State, for people
@@ -99,12 +101,12 @@ func (c *Controller) publish() {
 // statusOf tells where a service stands.
 func (c *Controller) statusOf(service int) ServiceStatus {
 	s := c.machine.services[service]
-	status := ServiceStatus{Service: s.Name, Drain: c.drain[service]}
+	status := ServiceStatus{Service: s.Name, Drain: c.drain[service], Guard: s.Guard}
 	first := c.machine.first[service]
 	for i := first; i < first+len(s.VIPs); i++ {
 		m := c.machine.memory[i]
 		status.VIPs = append(status.VIPs, VIPStatus{
-			VIP: c.machine.vips[i].Address, State: m.State, Since: m.Since, Reason: m.Reason, Announced: m.State.level().String(),
+			VIP: c.machine.vips[i].Address, Announce: c.machine.vips[i].Announce, State: m.State, Since: m.Since, Reason: m.Reason, Announced: m.State.level().String(),
 			Targets: slices.Clone(m.Targets), Bridged: m.Bridged, Hold: m.Hold,
 			Next: m.next(c.machine.times, s), Suppressed: m.Suppressed, Left: len(m.Left),
 		})
