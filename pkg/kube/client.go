@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/go-logr/logr"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	eventsv1 "k8s.io/api/events/v1"
@@ -19,9 +20,9 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// client speaks the four groups of the API that are needed. The typed clients of client-go would link all of them.
+// client speaks the groups of the API that are needed. The typed clients of client-go would link all of them.
 type client struct {
-	core, discovery, networking, events rest.Interface
+	core, discovery, networking, events, coordination rest.Interface
 
 	http *http.Client
 }
@@ -44,7 +45,7 @@ var (
 func newScheme() *runtime.Scheme {
 	s := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
-		corev1.AddToScheme, discoveryv1.AddToScheme, networkingv1.AddToScheme, eventsv1.AddToScheme,
+		corev1.AddToScheme, discoveryv1.AddToScheme, networkingv1.AddToScheme, eventsv1.AddToScheme, coordinationv1.AddToScheme,
 	} {
 		if err := add(s); err != nil {
 			panic(err) // two types of one name: a mistake of this file
@@ -71,6 +72,7 @@ func newClient(cfg *rest.Config) (*client, error) {
 	}{
 		{corev1.SchemeGroupVersion, &c.core}, {discoveryv1.SchemeGroupVersion, &c.discovery},
 		{networkingv1.SchemeGroupVersion, &c.networking}, {eventsv1.SchemeGroupVersion, &c.events},
+		{coordinationv1.SchemeGroupVersion, &c.coordination},
 	} {
 		if *group.into, err = forGroup(cfg, group.version, shared); err != nil {
 			return nil, err
@@ -95,14 +97,35 @@ type resource struct {
 	example runtime.Object // what a watch tells of
 	list    func() runtime.Object
 	reduced object // what becomes of it
+
+	clusterWide bool // it is in no namespace
 }
 
-var resources = []resource{
-	{"services", func(c *client) rest.Interface { return c.core }, &corev1.Service{}, func() runtime.Object { return &corev1.ServiceList{} }, &service{}},
-	{"ingresses", func(c *client) rest.Interface { return c.networking }, &networkingv1.Ingress{}, func() runtime.Object { return &networkingv1.IngressList{} }, &ingress{}},
-	{"endpointslices", func(c *client) rest.Interface { return c.discovery }, &discoveryv1.EndpointSlice{}, func() runtime.Object { return &discoveryv1.EndpointSliceList{} }, &slice{}},
-	{"pods", func(c *client) rest.Interface { return c.core }, &corev1.Pod{}, func() runtime.Object { return &corev1.PodList{} }, &pod{}},
-}
+var (
+	servicesKind = resource{
+		name: "services", of: func(c *client) rest.Interface { return c.core },
+		example: &corev1.Service{}, list: func() runtime.Object { return &corev1.ServiceList{} }, reduced: &service{},
+	}
+	ingressesKind = resource{
+		name: "ingresses", of: func(c *client) rest.Interface { return c.networking },
+		example: &networkingv1.Ingress{}, list: func() runtime.Object { return &networkingv1.IngressList{} }, reduced: &ingress{},
+	}
+	slicesKind = resource{
+		name: "endpointslices", of: func(c *client) rest.Interface { return c.discovery },
+		example: &discoveryv1.EndpointSlice{}, list: func() runtime.Object { return &discoveryv1.EndpointSliceList{} }, reduced: &slice{},
+	}
+	podsKind = resource{
+		name: "pods", of: func(c *client) rest.Interface { return c.core },
+		example: &corev1.Pod{}, list: func() runtime.Object { return &corev1.PodList{} }, reduced: &pod{},
+	}
+	nodesKind = resource{
+		name: "nodes", of: func(c *client) rest.Interface { return c.core }, clusterWide: true,
+		example: &corev1.Node{}, list: func() runtime.Object { return &corev1.NodeList{} }, reduced: &node{},
+	}
+)
+
+// resources are what names are made of.
+var resources = []resource{servicesKind, ingressesKind, slicesKind, podsKind}
 
 func (c *client) list(ctx context.Context, r resource, namespace string, o metav1.ListOptions) (runtime.Object, error) {
 	all := r.list()

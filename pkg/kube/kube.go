@@ -1,16 +1,18 @@
-// Package kube is Kubernetes as a source of steered services: Services that ask for a name, and Ingresses of a class, become
-// names that answer with the addresses of pods. The translation is pure (world); around it are reflectors that keep what
-// they know while the API cannot be read (reader), and a writer that tells owners what became of their wishes.
+// Package kube is Kubernetes as a source. Of steered services (Source): Services that ask for a name, and Ingresses of a class,
+// become names that answer with the addresses of pods. And of addresses to announce (Balancer): Services of type LoadBalancer
+// are given addresses, and each node is told which of them it serves. The translations are pure (world, balance); around them
+// are reflectors that keep what they know while the API cannot be read (follower, reader), and writers that tell owners what
+// became of their wishes.
 package kube
 
 import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync"
+	"slices"
 	"time"
 
-	"golang.org/x/sync/errgroup"
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -43,17 +45,11 @@ type Rules struct {
 
 // A Source is made by New, and tells what it knows while Run runs and after. Safe for concurrent use.
 type Source struct {
-	cfg     Config
-	client  *client
-	log     *slog.Logger
-	readers []*reader
-	metrics *metrics
-	changed chan struct{}
-	told    chan struct{} // verdicts may be other ones
-
-	mu     sync.Mutex
-	world  *world
-	synced bool
+	*follower
+	cfg   Config
+	told  chan struct{} // verdicts may be other ones
+	world *world        // the store
+	names *prometheus.Desc
 }
 
 // New reads the credentials; it speaks to nobody yet.
@@ -81,63 +77,30 @@ func credentials(file string) (*rest.Config, error) {
 }
 
 func newSource(cfg Config, restConfig *rest.Config) (*Source, error) {
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
-	}
 	if cfg.Class == "" {
 		cfg.Class = "anyedge"
 	}
-	if cfg.Resync == 0 {
-		cfg.Resync = DefaultResync
+	kinds := resources
+	if cfg.NoPods {
+		kinds = slices.DeleteFunc(slices.Clone(kinds), func(r resource) bool { return r.name == "pods" })
 	}
-	c, err := newClient(restConfig)
+	w := newWorld(rules{cfg.Class, cfg.Domain, cfg.Node, cfg.NoPods, cfg.Loads, cfg.Accept})
+	f, err := newFollower(cfg.Log, restConfig, cfg.Resync, w, kinds, cfg.Namespaces)
 	if err != nil {
 		return nil, err
 	}
-	s := &Source{
-		cfg: cfg, client: c, log: cfg.Log.With("source", "kubernetes"),
-		changed: make(chan struct{}, 1), told: make(chan struct{}, 1),
-		world: newWorld(rules{cfg.Class, cfg.Domain, cfg.Node, cfg.NoPods, cfg.Loads, cfg.Accept}),
-	}
-	namespaces := cfg.Namespaces
-	if len(namespaces) == 0 {
-		namespaces = []string{""}
-	}
-	for _, r := range resources {
-		if r.name == "pods" && cfg.NoPods {
-			continue
-		}
-		for _, ns := range namespaces {
-			s.readers = append(s.readers, newReader(s, r, ns))
-		}
-	}
-	s.metrics = newMetrics(s)
-	return s, nil
+	return &Source{
+		follower: f, cfg: cfg, told: make(chan struct{}, 1), world: w,
+		names: prometheus.NewDesc("anyedge_kube_names", "Names that are served from Kubernetes.", nil, nil),
+	}, nil
 }
 
 // Run reads until ctx is done. It never ends by itself: what cannot be read is tried again for good.
 func (s *Source) Run(ctx context.Context) error {
-	defer s.client.close()
-	ctx = quiet(ctx)
-	g, ctx := errgroup.WithContext(ctx)
-	for _, r := range s.readers {
-		g.Go(func() error { r.run(ctx); return nil })
+	if s.cfg.NoStatus {
+		return s.run(ctx)
 	}
-	if !s.cfg.NoStatus {
-		w := newWriter(s)
-		g.Go(func() error { w.run(ctx); return nil })
-	}
-	return g.Wait()
-}
-
-// Changed receives when Update has something to tell, or Synced or Stale something else.
-func (s *Source) Changed() <-chan struct{} { return s.changed }
-
-// Synced tells whether everything was read once. It stays so: later, what is known is kept.
-func (s *Source) Synced() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.synced
+	return s.run(ctx, newWriter(s).run)
 }
 
 // Update returns what changed since it was called before; nothing before the source is synced.
@@ -169,27 +132,4 @@ func (s *Source) Accept(r Rules) {
 	s.world.rules.accept = r
 	s.world.touchAll()
 	poke(s.changed)
-}
-
-// apply changes the world under the lock.
-func (s *Source) apply(change func(*world)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	change(s.world)
-	if !s.synced {
-		s.synced = true
-		for _, r := range s.readers {
-			s.synced = s.synced && r.complete
-		}
-	}
-	if s.synced {
-		poke(s.changed)
-	}
-}
-
-func poke(ch chan struct{}) {
-	select {
-	case ch <- struct{}{}:
-	default:
-	}
 }

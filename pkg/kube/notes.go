@@ -42,6 +42,13 @@ const (
 	noteInFlight = "load-in-flight" // what they call a signal, as the two below
 	noteLatency  = "load-latency"
 	noteCPU      = "load-cpu"
+
+	// Of Services of type LoadBalancer, for the agent.
+	noteAddress   = "address" // addresses, separated by commas
+	notePool      = "pool"
+	noteCheck     = "check" // tcp, http or none
+	noteCheckPort = "check-port"
+	noteCheckPath = "check-path"
 )
 
 // maxAnswers is what an answer may hold; maxSlowStart bounds what is a mistake.
@@ -152,7 +159,7 @@ func (s *settings) read(name, value string) error {
 		return oneOf(value, "pods")
 	case noteExpose:
 		return oneOf(value, "true", "false")
-	case noteHostname, notePort:
+	case noteHostname, notePort, noteAddress, notePool, noteCheck, noteCheckPort, noteCheckPath:
 	default:
 		return s.readLoad(name, value)
 	}
@@ -163,6 +170,7 @@ func (s *settings) read(name, value string) error {
 var known = []string{
 	noteHostname, noteExpose, notePolicy, noteAnswers, notePanic, noteBelow, noteFallback, noteSlow, noteAllow, noteSemantic, notePort, noteAnyPort, noteTLS, noteALPN,
 	noteLoad, noteLoadPort, noteLoadPath, noteInFlight, noteLatency, noteCPU,
+	noteAddress, notePool, noteCheck, noteCheckPort, noteCheckPath,
 }
 
 var policies = []steering.Policy{

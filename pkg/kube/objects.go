@@ -75,6 +75,7 @@ type service struct {
 	external  string // the name that it stands for, of type ExternalName
 	ports     []port
 	condition *metav1.Condition // ours, in its status
+	balanced  *balanced         // nil: no load balancer of a class, and none that was ours
 }
 
 type port struct {
@@ -138,6 +139,8 @@ func reduce(obj any) (any, error) {
 		return reduceSlice(o), nil
 	case *corev1.Pod:
 		return reducePod(o), nil
+	case *corev1.Node:
+		return reduceNode(o), nil
 	default:
 		return nil, fmt.Errorf("kube: nothing is made of a %T", obj)
 	}
@@ -156,6 +159,7 @@ func reduceService(o *corev1.Service) *service {
 			s.condition = &c
 		}
 	}
+	s.balanced = reduceBalanced(o)
 	return s
 }
 

@@ -26,12 +26,12 @@ const doubt = 30 * time.Second
 // and after Resync another one begins anew while the old one still runs, so that an event which a watch lost without a word
 // is missed for that long at most. What was read stays until something newer was.
 type reader struct {
-	source    *Source
+	*follower
 	resource  resource
 	namespace string // empty: all
 	doubt     time.Duration
 
-	// The source's lock guards these.
+	// The follower's lock guards these.
 	believed int       // number of the turn that is; the others are ignored
 	complete bool      // everything was read once
 	lost     time.Time // when a list first told that nothing is left
@@ -40,8 +40,8 @@ type reader struct {
 	failing atomic.Bool
 }
 
-func newReader(s *Source, r resource, namespace string) *reader {
-	return &reader{source: s, resource: r, namespace: namespace, doubt: doubt}
+func newReader(f *follower, r resource, namespace string) *reader {
+	return &reader{follower: f, resource: r, namespace: namespace, doubt: doubt}
 }
 
 // run reads until ctx is done.
@@ -62,7 +62,7 @@ func (r *reader) run(ctx context.Context) {
 		stop()
 		stop = stopNext
 		select {
-		case <-time.After(jitter(r.source.cfg.Resync)):
+		case <-time.After(jitter(r.resync)):
 		case <-ctx.Done():
 		}
 	}
@@ -78,12 +78,12 @@ func jitter(d time.Duration) time.Duration {
 func (r *reader) reflector(ctx context.Context, t *turn) *cache.Reflector {
 	lw := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			all, err := r.source.client.list(ctx, r.resource, r.namespace, o)
+			all, err := r.client.list(ctx, r.resource, r.namespace, o)
 			r.outcome(ctx, err)
 			return all, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			w, err := r.source.client.watch(ctx, r.resource, r.namespace, o)
+			w, err := r.client.watch(ctx, r.resource, r.namespace, o)
 			r.outcome(ctx, err)
 			if err == nil {
 				context.AfterFunc(ctx, w.Stop) // a Reflector whose store refuses a list forgets to
@@ -102,22 +102,22 @@ func (r *reader) outcome(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
 	}
-	log := r.source.log.With("resource", r.resource.name, "namespace", r.namespace)
+	log := r.log.With("resource", r.resource.name, "namespace", r.namespace)
 	if err == nil {
 		r.hear()
 		if r.failing.Swap(false) {
 			log.Info("can be read again")
-			poke(r.source.changed)
+			poke(r.changed)
 		}
 		return
 	}
 	reason := reasonOf(err)
-	r.source.metrics.errors.WithLabelValues(r.resource.name, reason).Inc()
+	r.metrics.errors.WithLabelValues(r.resource.name, reason).Inc()
 	if reason == "Expired" { // this is how a watch is told to list anew
 		return
 	}
 	if !r.failing.Swap(true) {
-		poke(r.source.changed)
+		poke(r.changed)
 		log.Warn("cannot be read: what is known stays", "reason", reason, "err", err, "remedy", remedy(reason, r.resource.name))
 	}
 }
@@ -150,7 +150,7 @@ func (r *reader) hear() { r.heard.Store(time.Now().UnixNano()) }
 // errDoubt sends a reflector back to list once more.
 var errDoubt = errors.New("kube: everything is gone at once: asking again before that is believed")
 
-// turn is the store of one reflector of a reader: client-go fills it, and it fills the world as long as its reflector is the
+// turn is the store of one reflector of a reader: client-go fills it, and it fills that of the follower as long as its reflector is the
 // one that is believed.
 type turn struct {
 	*reader
@@ -173,9 +173,9 @@ func (t *turn) Add(obj any) error {
 		return err
 	}
 	t.hear()
-	t.source.apply(func(w *world) {
+	t.apply(func(s store) {
 		if t.number == t.believed {
-			t.hold(w, o.(object))
+			t.hold(s, o.(object))
 		}
 	})
 	return nil
@@ -191,9 +191,9 @@ func (t *turn) Delete(obj any) error {
 		return err
 	}
 	t.hear()
-	t.source.apply(func(w *world) {
+	t.apply(func(s store) {
 		if t.number == t.believed {
-			w.drop(t.resource.reduced, o.(object).place())
+			s.drop(t.resource.reduced, o.(object).place())
 		}
 	})
 	return nil
@@ -219,10 +219,10 @@ func (t *turn) Replace(list []any, _ string) (err error) {
 		objects[o.(object).place()] = o.(object)
 	}
 	t.hear()
-	t.source.metrics.lists.WithLabelValues(t.resource.name).Inc()
-	t.source.apply(func(w *world) {
-		if err = t.believe(len(objects), w.held(t.resource.reduced).count(t.namespace)); err == nil {
-			t.replace(w, objects)
+	t.metrics.lists.WithLabelValues(t.resource.name).Inc()
+	t.apply(func(s store) {
+		if err = t.believe(len(objects), s.held(t.resource.reduced).count(t.namespace)); err == nil {
+			t.replace(s, objects)
 		}
 	})
 	return err
@@ -238,7 +238,7 @@ func (t *turn) believe(n, before int) error {
 		return nil
 	case t.lost.IsZero():
 		t.lost = time.Now()
-		t.source.log.Warn("everything is gone at once: kept until that is told again", "resource", t.resource.name, "objects", before)
+		t.log.Warn("everything is gone at once: kept until that is told again", "resource", t.resource.name, "objects", before)
 	}
 	if time.Since(t.lost) < t.doubt {
 		return errDoubt
@@ -247,14 +247,14 @@ func (t *turn) believe(n, before int) error {
 	return nil
 }
 
-func (t *turn) replace(w *world, objects map[key]object) {
-	for o := range w.held(t.resource.reduced).objects(t.namespace) {
-		if objects[o.place()] == nil {
-			w.drop(o, o.place())
+func (t *turn) replace(s store, objects map[key]object) {
+	for k := range s.held(t.resource.reduced).keys(t.namespace) {
+		if objects[k] == nil {
+			s.drop(t.resource.reduced, k)
 		}
 	}
 	for _, o := range objects {
-		t.hold(w, o)
+		t.hold(s, o)
 	}
 	t.believed = t.number
 	t.complete = true
@@ -265,10 +265,10 @@ func (t *turn) replace(w *world, objects map[key]object) {
 	}
 }
 
-// hold puts an object into the world, unless it is there as it is.
-func (t *turn) hold(w *world, o object) {
-	if version := o.current(); version == "" || version != w.held(o).version(o.place()) {
-		w.put(o)
+// hold puts an object into the store, unless it is there as it is.
+func (t *turn) hold(s store, o object) {
+	if version := o.current(); version == "" || version != s.held(t.resource.reduced).version(o.place()) {
+		s.put(o)
 	}
 }
 

@@ -241,7 +241,7 @@ func TestTranslate(t *testing.T) {
 			told: []string{"Service shop/api: serving a.edge.example." +
 				`; BadAnnotation: anyedge/answers: must be a whole number from 1 to 16, not "99"` +
 				`; BadAnnotation: anyedge/any-port: must be true or false, not "yes"` +
-				`; BadAnnotation: anyedge/polcy: is not known: here may stand hostname, expose, policy, answers, panic, panic-below, panic-fallback, slow-start, allow, semantic, port, any-port, tls, alpn, load, load-port, load-path, load-in-flight, load-latency, load-cpu` +
+				`; BadAnnotation: anyedge/polcy: is not known: here may stand hostname, expose, policy, answers, panic, panic-below, panic-fallback, slow-start, allow, semantic, port, any-port, tls, alpn, load, load-port, load-path, load-in-flight, load-latency, load-cpu, address, pool, check, check-port, check-path` +
 				`; BadAnnotation: anyedge/policy: must be rr or capacity or hash or closest or closest-capacity, not "best"` +
 				`; BadHostname: "-b.edge.example" is no host name: labels have 1 to 63 letters, digits and inner hyphens`},
 		},

@@ -2,28 +2,19 @@ package kube
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
-	"fmt"
-	"log/slog"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	eventsv1 "k8s.io/api/events/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/rest"
 )
 
 const (
-	controller    = "anyedge/edgedns"
 	conditionType = "anyedge/DNS"
 
 	reasonServed    = "Served"
@@ -41,20 +32,13 @@ const (
 // computes the same, so it does not matter who writes first: statuses are written where they differ alone, and events
 // have names that are made of what they tell.
 type writer struct {
+	*scribe
 	source  *Source
-	log     *slog.Logger
 	pending map[owner]verdict
-	told    map[string]time.Time // events, by name
-	failing bool
-	host    string
 }
 
 func newWriter(s *Source) *writer {
-	host, _ := os.Hostname()
-	return &writer{
-		source: s, log: s.log, host: host,
-		pending: make(map[owner]verdict), told: make(map[string]time.Time),
-	}
+	return &writer{scribe: newScribe(s.follower, "anyedge/edgedns", "Serve"), source: s, pending: make(map[owner]verdict)}
 }
 
 // run writes until ctx is done.
@@ -82,30 +66,20 @@ func (s *Source) verdicts() map[owner]verdict {
 
 // write writes what is pending, and keeps what failed.
 func (w *writer) write(ctx context.Context) {
-	now := time.Now()
-	maps.DeleteFunc(w.told, func(_ string, at time.Time) bool { return now.Sub(at) > eventLife })
+	w.forget(time.Now())
 	for _, o := range sorted(w.pending, owner.compare) {
 		err := w.tell(ctx, o, w.pending[o])
 		if ctx.Err() != nil {
 			return
 		}
 		if err != nil && !apierrors.IsNotFound(err) {
-			w.failed(o, err)
+			w.failed(o.String(), err, "answers do not hang on it")
 			if !apierrors.IsInvalid(err) {
 				return // the next one would not fare better
 			}
 		}
 		delete(w.pending, o)
 		w.failing = w.failing && err != nil
-	}
-}
-
-// failed tells people once, until a write succeeds.
-func (w *writer) failed(o owner, err error) {
-	w.source.metrics.writes.WithLabelValues(reasonOf(err)).Inc()
-	if !w.failing {
-		w.failing = true
-		w.log.Warn("status cannot be written; answers do not hang on it", "of", o.String(), "err", err)
 	}
 }
 
@@ -131,30 +105,13 @@ func (w *writer) status(ctx context.Context, o owner, v verdict) (types.UID, err
 	switch {
 	case o.kind == kindService && service != nil:
 		patch := v.condition(service.condition, time.Now())
-		return service.uid, w.patch(ctx, s.client.core, "services", o, types.StrategicMergePatchType, patch)
+		return service.uid, w.patch(ctx, s.client.core, "services", o, "", types.StrategicMergePatchType, patch)
 	case o.kind == kindIngress && ingress != nil && v.mine:
 		patch := v.balancer(ingress.status)
-		return ingress.uid, w.patch(ctx, s.client.networking, "ingresses", o, types.MergePatchType, patch)
+		return ingress.uid, w.patch(ctx, s.client.networking, "ingresses", o, "", types.MergePatchType, patch)
 	default:
 		return "", nil
 	}
-}
-
-// patch writes a status; an empty patch is none.
-func (w *writer) patch(ctx context.Context, c rest.Interface, resource string, o owner, kind types.PatchType, patch any) error {
-	if patch == nil {
-		return nil
-	}
-	body, err := json.Marshal(map[string]any{"status": patch})
-	if err != nil {
-		return err
-	}
-	err = c.Patch(kind).Namespace(o.namespace).Resource(resource).Name(o.name).SubResource("status").
-		VersionedParams(&metav1.PatchOptions{FieldManager: controller}, parameters).Body(body).Do(ctx).Error()
-	if err == nil {
-		w.source.metrics.writes.WithLabelValues("Written").Inc()
-	}
-	return err
 }
 
 // condition is the patch that makes a Service's condition what it should be; nil: it is.
@@ -222,27 +179,6 @@ func sameEntry(a, b networkingv1.IngressLoadBalancerIngress) bool {
 	return a.Hostname == b.Hostname && a.IP == b.IP && slices.EqualFunc(a.Ports, b.Ports, func(a, b networkingv1.IngressPortStatus) bool {
 		return a.Port == b.Port && a.Protocol == b.Protocol && deref(a.Error) == deref(b.Error)
 	})
-}
-
-// event tells of a problem, unless that was done lately, by anybody.
-func (w *writer) event(ctx context.Context, o owner, id types.UID, p problem) error {
-	sum := sha256.Sum256(fmt.Append(nil, id, p.reason, p.message))
-	name := cut(o.name, 200) + "." + hex.EncodeToString(sum[:8])
-	if _, lately := w.told[name]; lately {
-		return nil
-	}
-	e := &eventsv1.Event{
-		ObjectMeta: metav1.ObjectMeta{Namespace: o.namespace, Name: name},
-		EventTime:  metav1.NowMicro(), Type: corev1.EventTypeWarning, Reason: p.reason, Note: cut(p.message, 1024), Action: "Serve",
-		ReportingController: controller, ReportingInstance: cut(controller+"/"+w.host, 128), Regarding: o.reference(id),
-	}
-	err := w.source.client.events.Post().Namespace(o.namespace).Resource("events").Body(e).Do(ctx).Error()
-	if err != nil && !apierrors.IsAlreadyExists(err) {
-		return err
-	}
-	w.source.metrics.writes.WithLabelValues("Written").Inc()
-	w.told[name] = time.Now()
-	return nil
 }
 
 func (o owner) reference(id types.UID) corev1.ObjectReference {

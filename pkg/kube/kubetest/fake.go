@@ -14,14 +14,16 @@ import (
 	"sync"
 	"testing"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 )
 
 // API lists and watches like an API server, in JSON, and goes wrong as it is told to: what a real one does only after
-// minutes, or never when a test wants it to. It knows Services, Ingresses, EndpointSlices and Pods.
+// minutes, or never when a test wants it to. It knows Services, Ingresses, EndpointSlices, Pods, Nodes and Leases.
 type API struct {
 	server *httptest.Server
 
@@ -31,7 +33,9 @@ type API struct {
 	objects  map[string]map[place]metav1.Object // by resource
 	streams  map[chan event]string              // the resource that each is of
 	fail     func(r *http.Request) int          // the status to refuse a request with; 0: serve it
-	written  []string                           // PATCH and POST: path and body
+	written  []string                           // PATCH and POST, but of Leases: path and body
+	takes    bool                               // what is patched is stored
+	leases   map[place]*coordinationv1.Lease
 }
 
 // place is an object's.
@@ -44,7 +48,10 @@ type event struct {
 
 // NewAPI starts an API without objects; it ends with the test.
 func NewAPI(t testing.TB) *API {
-	a := &API{changed: make(map[string]int), objects: make(map[string]map[place]metav1.Object), streams: make(map[chan event]string)}
+	a := &API{
+		changed: make(map[string]int), objects: make(map[string]map[place]metav1.Object), streams: make(map[chan event]string),
+		leases: make(map[place]*coordinationv1.Lease),
+	}
 	a.server = httptest.NewServer(a)
 	t.Cleanup(func() { a.BreakWatches(); a.server.Close() })
 	return a
@@ -56,6 +63,8 @@ func resourceOf(o metav1.Object) (name, kind, version string) {
 		return "services", "Service", "v1"
 	case *corev1.Pod:
 		return "pods", "Pod", "v1"
+	case *corev1.Node:
+		return "nodes", "Node", "v1"
 	case *discoveryv1.EndpointSlice:
 		return "endpointslices", "EndpointSlice", "discovery.k8s.io/v1"
 	case *networkingv1.Ingress:
@@ -116,6 +125,8 @@ func setKind(o metav1.Object, kind, version string) {
 		o.TypeMeta = t
 	case *corev1.Pod:
 		o.TypeMeta = t
+	case *corev1.Node:
+		o.TypeMeta = t
 	case *discoveryv1.EndpointSlice:
 		o.TypeMeta = t
 	case *networkingv1.Ingress:
@@ -131,16 +142,23 @@ func (a *API) Remove(o metav1.Object) {
 	a.revision++
 	k := place{o.GetNamespace(), o.GetName()}
 	a.changed[resource] = a.revision
-	old := a.objects[resource][k]
+	old := a.objects[resource][k].(runtime.Object).DeepCopyObject().(metav1.Object) // watches may still write it
 	old.SetResourceVersion(strconv.Itoa(a.revision))
 	delete(a.objects[resource], k)
 	a.tell(resource, event{"DELETED", old})
 }
 
+// tell tells the watches. One that does not keep up is ended, as by a real API: its client may be gone already.
 func (a *API) tell(resource string, e event) {
 	for s, of := range a.streams {
-		if of == resource {
-			s <- e
+		if of != resource {
+			continue
+		}
+		select {
+		case s <- e:
+		default:
+			close(s)
+			delete(a.streams, s)
 		}
 	}
 }
@@ -173,8 +191,15 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	if strings.Contains(r.URL.Path, "/leases") {
+		a.serveLease(w, r)
+		return
+	}
 	if r.Method != http.MethodGet {
 		body, _ := io.ReadAll(r.Body)
+		if r.Method == http.MethodPatch && a.patch(w, r.URL.Path, body) {
+			return
+		}
 		a.mu.Lock()
 		a.written = append(a.written, r.Method+" "+r.URL.Path+" "+string(body))
 		a.mu.Unlock()
@@ -198,7 +223,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 var examples = map[string]metav1.Object{
-	"services": &corev1.Service{}, "pods": &corev1.Pod{}, "ingresses": &networkingv1.Ingress{}, "endpointslices": &discoveryv1.EndpointSlice{},
+	"services": &corev1.Service{}, "pods": &corev1.Pod{}, "nodes": &corev1.Node{}, "ingresses": &networkingv1.Ingress{}, "endpointslices": &discoveryv1.EndpointSlice{},
 }
 
 // watch streams events. Who asks for everything first gets it, with a bookmark at its end; who missed something is told that
@@ -250,7 +275,8 @@ func (a *API) watch(w http.ResponseWriter, r *http.Request, resource string) {
 // refuse answers as the API does.
 func refuse(w http.ResponseWriter, status int) {
 	reasons := map[int]metav1.StatusReason{
-		http.StatusForbidden: metav1.StatusReasonForbidden, http.StatusGone: metav1.StatusReasonExpired,
+		http.StatusForbidden: metav1.StatusReasonForbidden, http.StatusNotFound: metav1.StatusReasonNotFound, http.StatusConflict: metav1.StatusReasonConflict,
+		http.StatusGone:            metav1.StatusReasonExpired,
 		http.StatusTooManyRequests: metav1.StatusReasonTooManyRequests, http.StatusInternalServerError: metav1.StatusReasonInternalError,
 	}
 	w.Header().Set("Content-Type", "application/json")
