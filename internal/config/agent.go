@@ -19,7 +19,7 @@ func ParseAgent(name string, r io.Reader) (Agent, error) {
 }
 
 func agent(root item) Agent {
-	o := root.object([]string{"site", "name", "bgp", "vip", "bridge", "peers", "peering", "services", "guards", "api", "journal", "metrics"}, nil)
+	o := root.object([]string{"site", "name", "bgp", "vip", "bridge", "peers", "peering", "services", "kubernetes", "guards", "api", "journal", "metrics"}, nil)
 	speaker := o.need("bgp", "the BGP speaker: {asn: ..., neighbors: [...]}")
 	a := Agent{
 		Site:    o.need("site", "the name of this site, such as mec-1").label("a name"),
@@ -38,9 +38,9 @@ func agent(root item) Agent {
 	a.Peering = peering(o.get("peering"))
 	a.Guards = guards(o.get("guards"))
 	a.API = api(o.get("api"), a.Journal)
-	list := o.need("services", "what is announced: [{name: ..., vips: [...], checks: [...]}]")
-	a.Services = services(list, a.BGP.Neighbors)
-	a.BGP.Allowed = allowed(a.Services)
+	a.Kubernetes = agentKubernetes(o.get("kubernetes"), a.BGP.Neighbors)
+	a.Services = services(needServices(o, a.Kubernetes, a.Bridge), a.BGP.Neighbors)
+	a.BGP.Allowed, a.BGP.Pools = allowed(a.Services), a.Kubernetes.poolPrefixes()
 	if a.Bridge.Mode != bridge.Off {
 		a.Bridge.VIPs = bridged(a.Services)
 	}

@@ -15,19 +15,20 @@ import (
 
 // Agent is edgeagent's file.
 type Agent struct {
-	Site     string
-	Name     string     // of this host among its peers
-	BGP      bgp.Config // Allowed: every prefix that the services announce; OnReport: nil
-	BFD      []BFD      // of the neighbors that are watched
-	VIP      VIP
-	Bridge   bridge.Config  // Mode Off: none; else VIPs are those of all services
-	Times    announce.Times // of local repair
-	Peering  Peering
-	Guards   announce.Guards
-	Services []Service
-	API      API
-	Journal  string         // path; empty: none
-	Metrics  netip.AddrPort // zero: none
+	Site       string
+	Name       string     // of this host among its peers
+	BGP        bgp.Config // Allowed: every prefix that the services announce; Pools: of Kubernetes; OnReport: nil
+	BFD        []BFD      // of the neighbors that are watched
+	VIP        VIP
+	Bridge     bridge.Config  // Mode Off: none; else VIPs are those of all services
+	Times      announce.Times // of local repair
+	Peering    Peering
+	Guards     announce.Guards
+	Services   []Service
+	Kubernetes *AgentKubernetes // nil: none
+	API        API
+	Journal    string         // path; empty: none
+	Metrics    netip.AddrPort // zero: none
 }
 
 // API tells where the agent takes orders, and where it keeps them.

@@ -14,7 +14,7 @@ import (
 
 func FuzzParseAgent(f *testing.F) {
 	fuzz(f, "edgeagent.yaml", agentFile, ParseAgent, func(t *testing.T, a Agent) {
-		if a.Site == "" || len(a.BGP.Neighbors) == 0 || len(a.Services) == 0 || len(a.BGP.Allowed) == 0 {
+		if a.Site == "" || len(a.BGP.Neighbors) == 0 || len(a.Services)+len(a.BGP.Pools) == 0 || (len(a.Services) == 0) != (len(a.BGP.Allowed) == 0) {
 			t.Errorf("accepted %+v", a)
 		}
 		for _, s := range a.Services {

@@ -114,6 +114,7 @@ func TestParseAgentSample(t *testing.T) {
 				{Address: netip.MustParseAddr("2001:db8:ff::1"), ASN: 65500, Multihop: 3},
 			},
 			Allowed: prefixes("2001:db8:53::53/128", "192.0.2.53/32", "2001:db8:80::/48", "2001:db8:81::81/128"),
+			Pools:   prefixes("2001:db8:54::/112", "198.51.100.0/27", "2001:db8:55::/120"),
 		},
 		BFD: []BFD{
 			{Config: bfd.Config{Peer: netip.MustParseAddr("fd00:1::1"), Either: true, Interval: 50 * time.Millisecond, Multiplier: 3}},
@@ -137,7 +138,16 @@ func TestParseAgentSample(t *testing.T) {
 		},
 		Times:   announce.Times{Grace: time.Second, Max: time.Minute},
 		Peering: Peering{Port: 9412, Interval: 500 * time.Millisecond},
-		Guards:  announce.Guards{Brake: announce.Brake{Share: 0.5, Window: 10 * time.Second}},
+		Kubernetes: &AgentKubernetes{
+			Namespaces: []string{"shop", "live"}, Class: "anyedge/anycast", Node: "mec-1-a",
+			Pools: []AddressPool{
+				{Name: "edge", Prefixes: prefixes("2001:db8:54::/112", "198.51.100.0/27"), Auto: true},
+				{Name: "own", Prefixes: prefixes("2001:db8:55::/120")},
+			},
+			Check: every("", nil), Settle: 2 * time.Second, Drain: 5 * time.Second,
+			Lease: Lease{"kube-system", "edgeagent-addresses"}, Status: true, Resync: 10 * time.Minute,
+		},
+		Guards: announce.Guards{Brake: announce.Brake{Share: 0.5, Window: 10 * time.Second}},
 		Services: []Service{
 			{
 				Announce: announce.Service{
