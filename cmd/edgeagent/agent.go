@@ -49,6 +49,7 @@ type agent struct {
 	monitor    *health.Monitor
 	drains     *announce.Drains
 	controller *announce.Controller
+	cluster    *cluster // nil: none
 	api        *siteapi.Server
 	registry   *prometheus.Registry
 }
@@ -126,7 +127,14 @@ func (a *agent) wire(cfg config.Agent) (err error) {
 	a.monitor = health.NewMonitor(a.log, checked...)
 	a.announcer = announcer{a.speaker, make(chan struct{}, 1)}
 	parts := announce.Parts{Health: a.monitor, Speaker: a.announcer, Journal: a.journal, Drains: a.drains}
-	if a.addresses != nil { // else it stays nil
+	if a.cluster, err = newCluster(cfg, a.log); err != nil {
+		return err
+	}
+	switch {
+	case a.addresses == nil: // it stays nil
+	case a.cluster != nil:
+		parts.Addresses = keeping{a.addresses, a.cluster}
+	default:
 		parts.Addresses = a.addresses
 	}
 	if err := a.openSessions(cfg); err != nil {
@@ -141,6 +149,10 @@ func (a *agent) wire(cfg config.Agent) (err error) {
 	}
 	a.controller = announce.NewController(a.log, parts, announce.Config{Services: announced, Bridge: cfg.Times, Guards: cfg.Guards})
 	a.api = siteapi.NewServer(orders{a}, a.log)
+	if a.cluster != nil {
+		a.cluster.monitor, a.cluster.controller, a.cluster.notify = a.monitor, a.controller, a.api.Notify
+		a.registry.MustRegister(a.cluster)
+	}
 	a.registry.MustRegister(a.speaker, a.monitor, a.controller,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return nil
@@ -211,6 +223,9 @@ func (a *agent) components() []func(context.Context) error {
 	}
 	if a.peers != nil {
 		all = append(all, a.peers.Run, a.load.Run)
+	}
+	if a.cluster != nil {
+		all = append(all, a.cluster.Run, a.cluster.follow)
 	}
 	return all
 }

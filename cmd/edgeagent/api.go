@@ -13,6 +13,7 @@ import (
 	"github.com/anyedge/anyedge/pkg/bgp"
 	"github.com/anyedge/anyedge/pkg/bridge"
 	"github.com/anyedge/anyedge/pkg/health"
+	"github.com/anyedge/anyedge/pkg/kube"
 	"github.com/anyedge/anyedge/pkg/session"
 	"github.com/anyedge/anyedge/pkg/siteapi"
 )
@@ -28,8 +29,9 @@ func (o orders) Status() siteapi.Status {
 	if o.sessions != nil {
 		watched = o.sessions.Status()
 	}
-	for i, st := range o.controller.Status() {
-		s.Services = append(s.Services, o.serviceOf(o.cfg.Services[i].Announce, st, checked[i], neighbors))
+	s.Cluster = o.clusterOf()
+	for _, st := range o.controller.Status() {
+		s.Services = append(s.Services, o.serviceOf(st, statusOf(checked, st.Service), neighbors))
 		for _, v := range st.VIPs {
 			if v.Hold == announce.Braked {
 				s.Brake = v.Reason
@@ -58,20 +60,19 @@ func (o orders) Status() siteapi.Status {
 	return s
 }
 
-func (o orders) serviceOf(s announce.Service, st announce.ServiceStatus, checked health.Status, neighbors []bgp.NeighborStatus) siteapi.Service {
+func (o orders) serviceOf(st announce.ServiceStatus, checked health.Status, neighbors []bgp.NeighborStatus) siteapi.Service {
 	one := siteapi.Service{
 		Name: st.Service, State: st.State.String(), Since: st.Since, Reason: st.Reason, Drain: st.Drain,
 		Health: siteapi.Health{State: checked.State.String(), Since: checked.Since, Reason: checked.Reason, Degraded: checked.DegradedReason},
 	}
 	traffic := o.bridge.Traffic()
-	for i, v := range st.VIPs {
-		configured := s.VIPs[i]
+	for _, v := range st.VIPs {
 		one.VIPs = append(one.VIPs, siteapi.VIP{
-			Address: configured.Address, Announce: configured.Announce,
+			Address: v.VIP, Announce: v.Announce,
 			State: v.State.String(), Since: v.Since, Reason: v.Reason, Next: v.Next,
-			Announced: o.announcedOf(configured, v, neighbors),
-			Bridge:    bridgeOf(v, traffic[configured.Address]),
-			Guard:     guardOf(s.Guard, v),
+			Announced: o.announcedOf(v, neighbors),
+			Bridge:    bridgeOf(v, traffic[v.VIP]),
+			Guard:     guardOf(st.Guard, v),
 		})
 	}
 	for _, c := range checked.Checks {
@@ -81,15 +82,15 @@ func (o orders) serviceOf(s announce.Service, st announce.ServiceStatus, checked
 }
 
 // announcedOf tells who is told what of a VIP, and who else announces it.
-func (o orders) announcedOf(v announce.VIP, st announce.VIPStatus, neighbors []bgp.NeighborStatus) siteapi.Announced {
-	a := siteapi.Announced{As: st.Announced, Heard: o.speaker.Heard(v.Announce)}
+func (o orders) announcedOf(v announce.VIPStatus, neighbors []bgp.NeighborStatus) siteapi.Announced {
+	a := siteapi.Announced{As: v.Announced, Heard: o.speaker.Heard(v.Announce)}
 	for _, n := range neighbors {
-		if st.Announced != "" && n.Established && !slices.Contains(n.NotCarried, v.Announce) {
+		if v.Announced != "" && n.Established && !slices.Contains(n.NotCarried, v.Announce) {
 			a.To = append(a.To, n.Address)
 		}
 	}
 	if o.peers != nil {
-		a.Peers = o.peers.Announced(v.Address.Addr())
+		a.Peers = o.peers.Announced(v.VIP.Addr())
 	}
 	return a
 }
@@ -116,6 +117,38 @@ func guardOf(g announce.Guard, v announce.VIPStatus) *siteapi.VIPGuard {
 		guard.WithdrawalsLeft = &left
 	}
 	return guard
+}
+
+// statusOf finds what is known of a service; of one that is leaving, nothing is.
+func statusOf(all []health.Status, service string) health.Status {
+	if i := slices.IndexFunc(all, func(st health.Status) bool { return st.Service == service }); i >= 0 {
+		return all[i]
+	}
+	return health.Status{Service: service}
+}
+
+// clusterOf tells what the cluster asks for, nil when there is none.
+func (o orders) clusterOf() *siteapi.Cluster {
+	if o.cluster == nil {
+		return nil
+	}
+	s := o.cluster.State()
+	c := &siteapi.Cluster{Node: o.cluster.node, Synced: s.Synced, Heard: s.Heard, Leader: s.Leader}
+	here := make(map[netip.Addr]kube.VIP, len(s.VIPs))
+	for _, v := range s.VIPs {
+		here[v.Address] = v
+	}
+	for _, v := range s.Verdicts {
+		one := siteapi.ClusterService{Name: v.Service, Problems: v.Problems}
+		for _, a := range v.Addresses {
+			vip := here[a.Address]
+			one.Addresses = append(one.Addresses, siteapi.ClusterAddress{
+				Address: a.Address, From: a.From, Wanted: vip.Wanted, Why: cmp.Or(a.Held, vip.Why),
+			})
+		}
+		c.Services = append(c.Services, one)
+	}
+	return c
 }
 
 // bfdOf returns the BFD session with a neighbor, nil when there is none.

@@ -40,10 +40,4 @@ func (a *agent) told(err error) {
 	}
 }
 
-func stopTime(cfg config.Agent) time.Duration {
-	longest := time.Duration(0)
-	for _, s := range cfg.Services {
-		longest = max(longest, s.Announce.Drain)
-	}
-	return longest + stopMargin
-}
+func stopTime(cfg config.Agent) time.Duration { return longestDrain(cfg) + stopMargin }

@@ -86,6 +86,7 @@ func (p *page) explain(s siteapi.Status, service siteapi.Service, v siteapi.VIP)
 	for _, c := range service.Checks {
 		p.line("check", fmt.Sprintf("%s is %s for %s: %s", c.Name, c.State, p.ago(c.Since), c.Reason))
 	}
+	p.asked(s.Cluster, v)
 	p.announcement(s, v)
 	p.bridge(v.Bridge)
 	p.guards(s, v.Guard)
@@ -95,6 +96,22 @@ func (p *page) explain(s siteapi.Status, service siteapi.Service, v siteapi.VIP)
 		}
 	}
 	p.bridgeProblems(s.Bridge)
+}
+
+// asked tells what Kubernetes says of a VIP.
+func (p *page) asked(c *siteapi.Cluster, v siteapi.VIP) {
+	if c == nil {
+		return
+	}
+	for _, one := range c.Services {
+		for _, a := range one.Addresses {
+			if a.Address == v.Address.Addr() {
+				p.line("cluster", fmt.Sprintf("Service %s: %s here: %s", one.Name, here(a), a.Why))
+				p.line("", "its address is from "+a.From)
+				p.line("", p.clusterState(c))
+			}
+		}
+	}
 }
 
 // line leaves out what there is nothing to say about.

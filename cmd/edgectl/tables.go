@@ -23,6 +23,7 @@ func tables(w io.Writer, s siteapi.Status, now time.Time) error {
 	p.checks(s.Services)
 	p.neighbors(s.Neighbors)
 	p.peers(s.Peers)
+	p.cluster(s.Cluster)
 	p.problems(s)
 	_, err := io.WriteString(w, p.text.String())
 	return err
@@ -199,6 +200,45 @@ func says(p siteapi.Peer) string {
 		}
 	}
 	return cmp.Or(strings.Join(words, ","), "idle")
+}
+
+// cluster tells what Kubernetes asks for, what this node does of it, and where the addresses come from.
+func (p *page) cluster(c *siteapi.Cluster) {
+	if c == nil {
+		return
+	}
+	fmt.Fprintf(&p.text, "\ncluster: %s\n", p.clusterState(c))
+	var rows [][]string
+	for _, one := range c.Services {
+		for _, a := range one.Addresses {
+			rows = append(rows, []string{one.Name, a.Address.String(), a.From, here(a), a.Why})
+		}
+		for _, problem := range one.Problems {
+			rows = append(rows, []string{one.Name, "", "", "", problem})
+		}
+	}
+	p.table("CLUSTER-SERVICE ADDRESS FROM HERE REASON", rows)
+}
+
+func (p *page) clusterState(c *siteapi.Cluster) string {
+	state := "this is node " + c.Node
+	switch {
+	case !c.Synced:
+		state += "; not all was read yet, so nothing of it is announced"
+	case !c.Heard.IsZero():
+		state += "; the API told something " + p.ago(c.Heard) + " ago"
+	}
+	if c.Leader != "" {
+		state += "; addresses are given by the agent of node " + c.Leader
+	}
+	return state
+}
+
+func here(a siteapi.ClusterAddress) string {
+	if a.Wanted {
+		return "announce"
+	}
+	return "leave"
 }
 
 // problems are in the order of their weight, each with its remedy under it.

@@ -94,6 +94,11 @@ func states(s siteapi.Status) (all []stated) {
 	for _, one := range s.Peers {
 		add("peer "+one.Name+" for "+one.VIP.String(), strings.TrimSuffix("says "+says(one)+": "+one.Reason, ": "))
 	}
+	if s.Cluster != nil {
+		for _, one := range s.Cluster.Services {
+			add("cluster service "+one.Name, strings.Join(one.Problems, "; "))
+		}
+	}
 	add("brake", s.Brake)
 	if s.Bridge != nil {
 		for _, one := range s.Bridge.Problems {

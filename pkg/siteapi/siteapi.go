@@ -29,9 +29,10 @@ type Status struct {
 	Version   string     `json:"version"`
 	Services  []Service  `json:"services"`
 	Neighbors []Neighbor `json:"neighbors"`
-	Peers     []Peer     `json:"peers,omitempty"`  // one for each peer and VIP, VIP by VIP
-	Bridge    *Bridge    `json:"bridge,omitempty"` // nil: the agent has none
-	Brake     string     `json:"brake,omitempty"`  // why nothing is withdrawn now, over all services; empty: the brake is off
+	Peers     []Peer     `json:"peers,omitempty"`   // one for each peer and VIP, VIP by VIP
+	Bridge    *Bridge    `json:"bridge,omitempty"`  // nil: the agent has none
+	Cluster   *Cluster   `json:"cluster,omitempty"` // nil: the agent has none
+	Brake     string     `json:"brake,omitempty"`   // why nothing is withdrawn now, over all services; empty: the brake is off
 }
 
 // Service is one service now.
@@ -161,6 +162,31 @@ type Problem struct {
 	What   string `json:"what"`
 	Remedy string `json:"remedy"`
 	Fatal  bool   `json:"fatal,omitempty"` // nothing that it concerns is bridged while it lasts
+}
+
+// Cluster is what Kubernetes asks for.
+type Cluster struct {
+	Node     string           `json:"node"`             // that the agent runs on
+	Synced   bool             `json:"synced"`           // all was read once; before, nothing of it is announced
+	Heard    time.Time        `json:"heard,omitzero"`   // when the API last told something; zero: never
+	Leader   string           `json:"leader,omitempty"` // the node whose agent gives addresses; empty: not known
+	Services []ClusterService `json:"services"`
+}
+
+// ClusterService is a Service that asks for addresses. What is announced stands in the agent's own services, whose names are
+// NAME/ipv6 and NAME/ipv4.
+type ClusterService struct {
+	Name      string           `json:"name"` // NAMESPACE/NAME
+	Addresses []ClusterAddress `json:"addresses"`
+	Problems  []string         `json:"problems,omitempty"`
+}
+
+// ClusterAddress is an address that a Service has, or is to have.
+type ClusterAddress struct {
+	Address netip.Addr `json:"address"`
+	From    string     `json:"from"`   // where it comes from
+	Wanted  bool       `json:"wanted"` // this node is to announce it
+	Why     string     `json:"why"`    // or is not
 }
 
 // Milliseconds is a duration that is a number of milliseconds in JSON.
