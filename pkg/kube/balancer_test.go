@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
@@ -204,10 +205,16 @@ func reasonFor(status int) metav1.StatusReason {
 	return map[int]metav1.StatusReason{403: "Forbidden", 500: "InternalError", 429: "TooManyRequests"}[status]
 }
 
-// A list without any object is not believed for long: a store that was made anew looks like that.
+// A list without anything that was known is not believed for long: a store that was made anew looks like that, and is not empty:
+// the API server has a Service of its own, and what comes with the cluster is there soon.
 func TestBalancerDoubts(t *testing.T) {
 	t.Parallel()
 	a := clusterOfTwo(t)
+	fresh := func() {
+		a.SetSilently(with(named(aService(), "kubernetes"), func(s *corev1.Service) { s.Namespace = "default" }))
+		a.SetSilently(with(aSpread("kubernetes", "n1@fd00::99"), func(s *discoveryv1.EndpointSlice) { s.Namespace = "default" }))
+	}
+	fresh()
 	b, _ := balancerOf(t, a, "n1", func(b *Balancer) {
 		b.resync = 50 * time.Millisecond
 		for _, r := range b.readers {
@@ -217,10 +224,12 @@ func TestBalancerDoubts(t *testing.T) {
 		}
 	})
 	b.comes(t, given1)
-	lists := func() float64 { return testutil.ToFloat64(b.metrics.lists.WithLabelValues("services")) }
+	lists := func(of string) float64 { return testutil.ToFloat64(b.metrics.lists.WithLabelValues(of)) }
 	a.Lose()
-	before := lists()
-	waitUntil(t, func() bool { return lists() > before+3 })
+	fresh()
+	a.SetSilently(with(named(aService(), "kube-dns"), func(s *corev1.Service) { s.Namespace = "kube-system" }))
+	services, slices := lists("services"), lists("endpointslices")
+	waitUntil(t, func() bool { return lists("services") > services+2 && lists("endpointslices") > slices+2 })
 	if diff := cmp.Diff([]string{given1}, b.lines()); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}

@@ -22,6 +22,10 @@ import (
 // empty because nobody filled it yet, looks like that, and must not become NXDOMAIN for all names.
 const doubt = 30 * time.Second
 
+// ownService is the Service that an API server makes for itself, and the slice of it: they are there even in a store that was
+// made anew.
+var ownService = key{"default", "kubernetes"}
+
 // A reader follows the objects of one kind in one namespace, or in all. It turns: client-go's Reflector lists and watches,
 // and after Resync another one begins anew while the old one still runs, so that an event which a watch lost without a word
 // is missed for that long at most. What was read stays until something newer was.
@@ -34,7 +38,7 @@ type reader struct {
 	// The follower's lock guards these.
 	believed int       // number of the turn that is; the others are ignored
 	complete bool      // everything was read once
-	lost     time.Time // when a list first told that nothing is left
+	lost     time.Time // when a list first told that nothing is left of what is known
 
 	heard   atomic.Int64 // when the API last told something, in ns since 1970; 0: never
 	failing atomic.Bool
@@ -221,30 +225,45 @@ func (t *turn) Replace(list []any, _ string) (err error) {
 	t.hear()
 	t.metrics.lists.WithLabelValues(t.resource.name).Inc()
 	t.apply(func(s store) {
-		if err = t.believe(len(objects), s.held(t.resource.reduced).count(t.namespace)); err == nil {
+		if err = t.believe(objects, s.held(t.resource.reduced)); err == nil {
 			t.replace(s, objects)
 		}
 	})
 	return err
 }
 
-// believe tells whether a list of n objects may be the truth, where there were some before.
-func (t *turn) believe(n, before int) error {
+// believe tells whether a list may be the truth, beside what is known.
+func (t *turn) believe(list map[key]object, known held) error {
 	switch {
 	case t.number < t.believed:
 		return fmt.Errorf("kube: a newer turn of %s is under way", t.resource.name)
-	case n > 0 || before == 0:
+	case !t.lostAll(list, known):
 		t.lost = time.Time{}
 		return nil
 	case t.lost.IsZero():
 		t.lost = time.Now()
-		t.log.Warn("everything is gone at once: kept until that is told again", "resource", t.resource.name, "objects", before)
+		t.log.Warn("everything is gone at once: kept until that is told again", "resource", t.resource.name, "objects", known.count(t.namespace))
 	}
 	if time.Since(t.lost) < t.doubt {
 		return errDoubt
 	}
 	t.lost = time.Time{}
 	return nil
+}
+
+// lostAll tells whether a list has nothing any more of what is known. What others have put into a new store meanwhile does not
+// make it the old one.
+func (r *reader) lostAll(list map[key]object, known held) (all bool) {
+	for k := range known.keys(r.namespace) {
+		if k == ownService {
+			continue
+		}
+		if list[k] != nil {
+			return false
+		}
+		all = true
+	}
+	return all
 }
 
 func (t *turn) replace(s store, objects map[key]object) {

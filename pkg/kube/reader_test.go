@@ -249,6 +249,47 @@ func TestDoubt(t *testing.T) {
 	}
 }
 
+// A list is doubted when nothing is left of what is known in its namespace, whatever else is there.
+func TestLostAll(t *testing.T) {
+	t.Parallel()
+	list := func(names ...string) map[key]object {
+		all := make(map[key]object)
+		for _, n := range names {
+			namespace, name, _ := strings.Cut(n, "/")
+			k := key{namespace, name}
+			all[k] = &node{meta: meta{key: k}}
+		}
+		return all
+	}
+	own := ownService.String()
+	for _, tt := range []struct {
+		name, namespace string
+		known, list     []string
+		want            bool
+	}{
+		{name: "at first"},
+		{name: "at first, some", list: []string{"a/x"}},
+		{name: "as before", known: []string{"a/x", "b/y"}, list: []string{"a/x", "b/y"}},
+		{name: "one is left", known: []string{"a/x", "b/y"}, list: []string{"b/y"}},
+		{name: "nothing is there", known: []string{"a/x", "b/y"}, want: true},
+		{name: "others are there", known: []string{"a/x"}, list: []string{"a/y", "b/x"}, want: true},
+		{name: "the server's own was all", known: []string{own}},
+		{name: "the server's own is there again", known: []string{own, "a/x"}, list: []string{own}, want: true},
+		{name: "known in another namespace", namespace: "a", known: []string{"b/y"}},
+		{name: "nothing is there in the namespace", namespace: "a", known: []string{"a/x", "b/y"}, want: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			known := make(table[*node])
+			for k, o := range list(tt.known...) {
+				known.put(k, o.(*node))
+			}
+			if got := (&reader{namespace: tt.namespace}).lostAll(list(tt.list...), holding[*node]{known}); got != tt.want {
+				t.Errorf("%v", got)
+			}
+		})
+	}
+}
+
 // Only what is asked for is read.
 func TestNamespaces(t *testing.T) {
 	t.Parallel()

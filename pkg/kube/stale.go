@@ -3,7 +3,7 @@ package kube
 // What clients are told of names that may not be as the cluster has them: no more than that, for anybody may ask.
 const (
 	staleAway  = "the cluster's API cannot be read"
-	staleDoubt = "the cluster's API tells of nothing at all"
+	staleDoubt = "the cluster's API tells of nothing that was known"
 )
 
 // Stale tells why what is known of the objects of a namespace may be old, by namespace; the empty one stands for all. Those that are not in it
