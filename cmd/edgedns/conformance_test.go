@@ -197,7 +197,8 @@ func question(args string) string {
 }
 
 // TestWhatThereIs is the table that servers get wrong most: which names exist, and of which types they have records.
-// NXDOMAIN would have a resolver believe that nothing below exists either (RFC 8020), NODATA is NOERROR without an answer.
+// NXDOMAIN would have a resolver believe that nothing below exists either (RFC 8020), NODATA is NOERROR without an answer. The
+// zone above says it of the DS record of one inside.
 func TestWhatThereIs(t *testing.T) {
 	const table = `
 name                              A        AAAA     TXT      SRV      NS       SOA      MX       CNAME    DS       TYPE999
@@ -221,7 +222,7 @@ ns.edge.example.                  yes      yes      nodata   nodata   nodata   n
 lab.edge.example.                 nodata   nodata   nodata   nodata   nodata   nodata   nodata   nodata   nodata   nodata
 no.edge.example.                  nxdomain nxdomain nxdomain nxdomain nxdomain nxdomain nxdomain nxdomain nxdomain nxdomain
 *.edge.example.                   nxdomain nxdomain nxdomain nxdomain nxdomain nxdomain nxdomain nxdomain nxdomain nxdomain
-sub.lab.edge.example.             nodata   nodata   nodata   nodata   yes      yes      nodata   nodata   nodata   nodata
+sub.lab.edge.example.             nodata   nodata   nodata   nodata   yes      yes      nodata   nodata   above    nodata
 www.sub.lab.edge.example.         nodata   yes      yes      nodata   nodata   nodata   nodata   nodata   nodata   nodata
 no.sub.lab.edge.example.          nxdomain nxdomain nxdomain nxdomain nxdomain nxdomain nxdomain nxdomain nxdomain nxdomain
 10.0.1.10.in-addr.arpa.           nodata   nodata   nodata   nodata   nodata   nodata   nodata   nodata   nodata   nodata
@@ -259,6 +260,8 @@ func answerKind(got transcript, name string) string {
 		return "nodata"
 	case "NXDOMAIN aa\nauthority " + apex + ednsLine0 + "\n":
 		return "nxdomain"
+	case "NOERROR aa\nauthority " + soaLine + ednsLine0 + "\n":
+		return "above"
 	}
 	if strings.HasPrefix(got.text, "NOERROR aa\n"+name+" ") && !strings.Contains(got.text, "authority") {
 		return "yes"
