@@ -91,14 +91,10 @@ func (n *node) hotAddresses(out, query []byte, q *question, f steering.Family) (
 			break
 		}
 		p := sv.pickers[f]
-		if p.Panic() != "" {
-			return nil, exchange{}
+		if p.Panic() != "" || !q.fit(p.Size()*addressSize(f), n.zone, stale) {
+			return nil, exchange{} // before a turn is taken: the full path takes one
 		}
-		var prefix netip.Prefix
-		if sv.Policy == steering.Hash && !p.Empty() {
-			prefix = q.prefix()
-		}
-		addrs, ttl = p.Pick(addrs, prefix), n.zone.keep(p)
+		addrs, ttl = sv.picks(addrs, f, &q.client), n.zone.keep(p)
 		x.picked, x.why = n.cell.number, sv.Policy.String()
 	case healthName:
 		addrs = ofFamily(addrs, n.zone.addresses, f)
@@ -107,19 +103,28 @@ func (n *node) hotAddresses(out, query []byte, q *question, f steering.Family) (
 	default:
 		return nil, exchange{}
 	}
-	if len(addrs) == 0 {
+	switch {
+	case len(addrs) == 0:
 		return n.zone.hotNothing(out, query, q, dns.RcodeSuccess, stale)
-	}
-	rdata := 16
-	if f == steering.IPv4 {
-		rdata = 4
-	}
-	if q.end+len(addrs)*(12+rdata)+q.optLength(n.zone.nsid, stale.wire()) > q.limit {
+	case n.kind != steered && !q.fit(len(addrs)*addressSize(f), n.zone, stale):
 		return nil, exchange{}
 	}
 	out = q.begin(out, query, dns.RcodeSuccess, len(addrs), 0)
 	out = q.addresses(out, q.qtype, ttl, addrs)
 	return q.finish(out, n.zone.nsid, stale.wire()), x
+}
+
+// addressSize is that of an address record under a name that was there before.
+func addressSize(f steering.Family) int {
+	if f == steering.IPv4 {
+		return 12 + 4
+	}
+	return 12 + 16
+}
+
+// fit tells whether records of a size fit behind the question, with the OPT record.
+func (q *question) fit(records int, z *zone, stale *staleness) bool {
+	return q.end+records+q.optLength(z.nsid, stale.wire()) <= q.limit
 }
 
 // addresses appends a record for each of addrs under the name that is asked for.
@@ -157,7 +162,7 @@ func ofFamily(dst, addrs []netip.Addr, f steering.Family) []netip.Addr {
 // hotNothing answers that there is nothing of the kind, for as long as the zone's SOA record says.
 func (z *zone) hotNothing(out, query []byte, q *question, rcode int, stale *staleness) ([]byte, exchange) {
 	a := z.authority.Load()
-	if q.end+len(a.wire)+q.optLength(z.nsid, stale.wire()) > q.limit {
+	if !q.fit(len(a.wire), z, stale) {
 		return nil, exchange{}
 	}
 	out = q.begin(out, query, rcode, 0, 1)

@@ -1,6 +1,7 @@
 package dnsserver
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 
@@ -190,6 +191,40 @@ func testHot(t *testing.T, c Content, queries []hotQuery) {
 				t.Errorf("(-full +hot):\n%s", diff)
 			}
 		})
+	}
+}
+
+// An answer that the hot path leaves to the full one for its length takes one turn.
+func TestTooLongTakesOneTurn(t *testing.T) {
+	c := bindContent()
+	var many []string
+	for i := range 16 {
+		many = append(many, fmt.Sprintf("2001:db8:3::%x up", i))
+	}
+	sv := testService("many-pods-below-a-name-that-is-long.edge.example.", 16, many...)
+	sv.ALPN = []string{"h2"}
+	for i := range sv.Endpoints {
+		sv.Endpoints[i].Port = 443
+	}
+	c.Services = append(c.Services, sv)
+	for _, tt := range []struct {
+		query *dns.Msg
+		first func(*dns.Msg) any
+	}{
+		{ask(sv.Name + " AAAA"), func(m *dns.Msg) any { return m.Answer[0].(*dns.AAAA).AAAA }},
+		{ask(sv.Name+" HTTPS", edns(512)), func(m *dns.Msg) any { return m.Answer[0].(*dns.HTTPS).Value[3].(*dns.SVCBIPv6Hint).Hint[0] }},
+	} {
+		s := contentServer(t, c, nil)
+		s.current.Load().freeze()
+		var q question
+		var got []string
+		for range 3 {
+			out := s.answer(make([]byte, udpPayload), pack(t, tt.query), &q, testClient, s.metrics.shared(udp, false), moment{})
+			got = append(got, fmt.Sprint(tt.first(unpack(t, out))))
+		}
+		if diff := cmp.Diff([]string{"2001:db8:3::", "2001:db8:3::1", "2001:db8:3::2"}, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.query.Question[0].String(), diff)
+		}
 	}
 }
 

@@ -201,15 +201,16 @@ func (n *node) hotBindings(out, query []byte, q *question) ([]byte, exchange) {
 	if sv.binding.port == 0 || sv.pickers[steering.IPv6].Panic() != "" || sv.pickers[steering.IPv4].Panic() != "" {
 		return nil, exchange{}
 	}
-	var room6, room4 [maxAnswers]netip.Addr
-	v6, v4 := sv.picks(room6[:0], steering.IPv6, &q.client), sv.picks(room4[:0], steering.IPv4, &q.client)
-	if len(v6)+len(v4) == 0 {
+	n6, n4 := sv.pickers[steering.IPv6].Size(), sv.pickers[steering.IPv4].Size()
+	if n6+n4 == 0 {
 		return n.zone.hotNothing(out, query, q, dns.RcodeSuccess, stale)
 	}
-	rdata := 2 + 1 + len(sv.binding.params) + hintSize(v6, 16) + hintSize(v4, 4)
-	if q.end+12+rdata+len(v6)*(12+16)+len(v4)*(12+4)+q.optLength(n.zone.nsid, stale.wire()) > q.limit {
-		return nil, exchange{}
+	rdata := 2 + 1 + len(sv.binding.params) + hintSize(n6, 16) + hintSize(n4, 4)
+	if !q.fit(12+rdata+n6*addressSize(steering.IPv6)+n4*addressSize(steering.IPv4), n.zone, stale) {
+		return nil, exchange{} // before a turn is taken: the full path takes one
 	}
+	var room6, room4 [maxAnswers]netip.Addr
+	v6, v4 := sv.picks(room6[:0], steering.IPv6, &q.client), sv.picks(room4[:0], steering.IPv4, &q.client)
 	ttl, _ := sv.ttl(n.zone)
 	out = q.begin(out, query, dns.RcodeSuccess, 1, 0)
 	out = q.record(out, q.qtype, ttl, rdata)
@@ -224,11 +225,12 @@ func (n *node) hotBindings(out, query []byte, q *question) ([]byte, exchange) {
 	return out, exchange{qtype: q.qtype, rcode: dns.RcodeSuccess, picked: n.cell.number, why: sv.Policy.String()}
 }
 
-func hintSize(addrs []netip.Addr, size int) int {
-	if len(addrs) == 0 {
+// hintSize is that of a hint of n addresses.
+func hintSize(n, size int) int {
+	if n == 0 {
 		return 0
 	}
-	return 4 + size*len(addrs)
+	return 4 + size*n
 }
 
 func appendHint(out []byte, key dns.SVCBKey, addrs []netip.Addr, size int) []byte {

@@ -148,8 +148,8 @@ func checkPicker(t *testing.T, s Service, f Family, p *Picker) {
 	for n := range uint32(8) {
 		peeked := p.Peek(nil, client(n))
 		picked := p.Pick(nil, client(n))
-		if len(picked) != want || !slices.Equal(peeked, picked) {
-			t.Fatalf("picked %v after a peek at %v: want %d", picked, peeked, want)
+		if len(picked) != want || p.Size() != want || !slices.Equal(peeked, picked) {
+			t.Fatalf("picked %v after a peek at %v: want %d, told %d", picked, peeked, want, p.Size())
 		}
 		for i, a := range picked {
 			if contains(picked[:i], a) || shares[a] == 0 || a.Is4() != (f == IPv4) {

@@ -154,6 +154,9 @@ func (p *Picker) Touch() int {
 	return p.addrs[p.order[p.next.Load()%uint64(len(p.order))]].BitLen()
 }
 
+// Size is how many addresses Pick appends.
+func (p *Picker) Size() int { return p.answers }
+
 // Empty tells that the service has no endpoint of the family.
 func (p *Picker) Empty() bool { return len(p.addrs) == 0 }
 
