@@ -47,10 +47,15 @@ func (s *Server) survive(query []byte, t *tally, out *[]byte) {
 	if v := recover(); v != nil {
 		*out = nil
 		t.drop(broken)
-		s.odd.Do(func() {
-			s.log.Error("a query made the server panic: please report", "query", query, "panic", v, "stack", string(debug.Stack()))
-		})
+		s.tellOdd(query, v)
 	}
+}
+
+// tellOdd logs the first panic, from where it is recovered from.
+func (s *Server) tellOdd(query []byte, v any) {
+	s.odd.Do(func() {
+		s.log.Error("a query made the server panic: please report", "query", query, "panic", v, "stack", string(debug.Stack()))
+	})
 }
 
 // pause waits after an error that may pass, such as too many open files; false: ctx is done.

@@ -378,6 +378,24 @@ func TestPanickingQueryIsDropped(t *testing.T) {
 	}
 }
 
+// What warming a batch stumbles over takes nobody's answer away.
+func TestPanickingWarmth(t *testing.T) {
+	var log bytes.Buffer
+	s, err := New(Config{Site: "mec-1", Log: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.current.Store(&snapshot{wire: map[string]*node{"\x01x\x00": {cell: new(cell)}}})
+	b := newBatch(false)
+	for i := range warmFrom {
+		b.in[i].len = uint32(copy(b.queries[i][:], pack(t, ask("x. AAAA"))))
+	}
+	s.warm(b, warmFrom)
+	if !strings.Contains(log.String(), "please report") {
+		t.Errorf("logged %q", &log)
+	}
+}
+
 func TestMetricNames(t *testing.T) {
 	s, err := New(Config{Site: "mec-1"})
 	if err != nil {

@@ -36,13 +36,23 @@ func (s *Server) serveUDP(ctx context.Context, sock *udpSocket) error {
 		failed = 0
 		start := time.Now()
 		at := s.moment(start)
-		s.current.Load().warm(b, n)
+		s.warm(b, n)
 		for i := range n {
 			s.serveDatagram(sock, b, i, at)
 		}
 		sock.tally.took(n, time.Since(start))
 		sock.tally.writeErrors.Add(uint64(b.send(sock.fd)))
 	}
+}
+
+// warm has what a batch needs fetched, as far as it comes: the queries are answered all the same.
+func (s *Server) warm(b *batch, n int) {
+	defer func() {
+		if v := recover(); v != nil {
+			s.tellOdd(nil, v)
+		}
+	}()
+	s.current.Load().warm(b, n)
 }
 
 // serveDatagram answers the i-th query of a batch.

@@ -1,6 +1,12 @@
 package dnsserver
 
-import "github.com/anyedge/anyedge/pkg/steering"
+import (
+	"encoding/binary"
+
+	"github.com/miekg/dns"
+
+	"github.com/anyedge/anyedge/pkg/steering"
+)
 
 // warmFrom is how many queries must have come together for warm to pay.
 const warmFrom = 4
@@ -13,22 +19,32 @@ func (s *snapshot) warm(b *batch, n int) {
 		return
 	}
 	var cells [batchWidth]*cell
+	var families [batchWidth]steering.Family
 	var pickers [batchWidth]*steering.Picker
 	found := 0
 	for i := range n {
 		query, _ := b.query(i)
-		if len(query) <= headerSize || !b.question.readName(query[headerSize:]) {
+		q := &b.question
+		if len(query) <= headerSize || !q.readName(query[headerSize:]) {
 			continue
 		}
-		if c := s.wire[string(b.question.name[:b.question.size])]; c != nil && c.cell != nil {
-			cells[found] = c.cell
+		if c := s.wire[string(q.name[:q.size])]; c != nil && c.cell != nil {
+			cells[found], families[found] = c.cell, familyOf(query[headerSize+q.size:])
 			found++
 		}
 	}
 	for i, c := range cells[:found] {
-		pickers[i] = c.load().pickers[steering.IPv6]
+		pickers[i] = c.load().pickers[families[i]]
 	}
 	for _, p := range pickers[:found] {
 		b.warmed += p.Touch()
 	}
+}
+
+// familyOf is the one that is picked from for a query type, which is what is left of a query begins with: IPv6 but for type A.
+func familyOf(rest []byte) steering.Family {
+	if len(rest) >= 2 && binary.BigEndian.Uint16(rest) == dns.TypeA {
+		return steering.IPv4
+	}
+	return steering.IPv6
 }
