@@ -11,8 +11,13 @@ import (
 	"github.com/anyedge/anyedge/pkg/steering"
 )
 
-// idleWait is how long the loop waits when time alone changes nothing.
-const idleWait = time.Hour
+const (
+	// idleWait is how long the loop waits when time alone changes nothing.
+	idleWait = time.Hour
+	// restWait is how long it waits at least: a thousand pods in their slow start change at a thousand moments, and what
+	// costs a look at all services is done for all of those at once. Weights need not be more punctual than that.
+	restWait = 100 * time.Millisecond
+)
 
 // loads are what is known of the load of endpoints, and what follows from it. They outlive configurations.
 type loads struct {
@@ -20,6 +25,7 @@ type loads struct {
 	weights       discovery.Weights
 	file, cluster wanted
 	known         []steering.Load
+	looked        time.Time // when all services were looked at last
 }
 
 // wanted is what one source of services wants to know.
@@ -104,18 +110,25 @@ func (l *loads) ofTargets(targets []discovery.Target, n int) []steering.Load {
 	return l.known
 }
 
-// next is when to look again.
+// next is when to look again, whatever else is done meanwhile.
 func (l *loads) next(now time.Time) time.Time {
 	next := now.Add(idleWait)
 	for _, w := range []wanted{l.file, l.cluster} {
 		if w.period > 0 {
-			next = earlier(next, now.Add(w.period))
+			next = earlier(next, l.looked.Add(w.period))
 		}
 	}
 	if due := l.weights.Next(); !due.IsZero() {
-		next = earlier(next, due)
+		next = earlier(next, later(due, l.looked.Add(restWait)))
 	}
 	return next
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 func earlier(a, b time.Time) time.Time {

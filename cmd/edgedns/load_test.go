@@ -20,6 +20,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/anyedge/anyedge/pkg/app"
+	"github.com/anyedge/anyedge/pkg/steering"
 )
 
 // loadConfig has three pods that are asked for their load ten times a second, and no checks.
@@ -248,6 +249,36 @@ func TestCheckIsLoad(t *testing.T) {
 				t.Fatalf("the age of the load of %s is not told", address)
 			}
 			time.Sleep(20 * time.Millisecond) // the checks' interval decides
+		}
+	}
+}
+
+// However often something else is done, loads are looked at in time, and never more often than that pays.
+func TestNextLook(t *testing.T) {
+	t0 := time.Unix(1000, 0)
+	at := func(d time.Duration) time.Time { return t0.Add(d) }
+	ramping := func(l *loads) {
+		l.weights.Weigh(t0, &steering.Service{
+			Name: "api.edge.example.", Policy: steering.Capacity, Answers: 1, SlowStart: 30 * time.Second,
+			Endpoints: []steering.Endpoint{{Address: netip.MustParseAddr("2001:db8::1"), Capacity: 1, State: steering.Up, Since: t0}},
+		}, nil)
+	}
+	for _, tt := range []struct {
+		name   string
+		set    func(*loads)
+		looked time.Time
+		now    time.Time
+		want   time.Time
+	}{
+		{"nothing to look at", func(*loads) {}, t0, at(time.Second), at(time.Second + idleWait)},
+		{"loads of the file", func(l *loads) { l.file.period = time.Second }, t0, at(999 * time.Millisecond), at(time.Second)},
+		{"loads of both", func(l *loads) { l.file.period, l.cluster.period = time.Second, 500*time.Millisecond }, t0, t0, at(500 * time.Millisecond)},
+		{"a slow start that was looked at just before", ramping, at(10 * time.Second), at(10 * time.Second), at(10*time.Second + restWait)},
+	} {
+		l := &loads{looked: tt.looked}
+		tt.set(l)
+		if got := l.next(tt.now); !got.Equal(tt.want) {
+			t.Errorf("%s: %s after the start, want %s", tt.name, got.Sub(t0), tt.want.Sub(t0))
 		}
 	}
 }

@@ -182,6 +182,7 @@ func (p *daemon) update() {
 		p.replace()
 		return
 	}
+	p.loads.looked = time.Now()
 	changed := p.source.changes(status)
 	if p.cluster != nil {
 		changed = append(changed, p.cluster.changes(time.Now())...)
