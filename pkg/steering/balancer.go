@@ -31,11 +31,12 @@ const (
 // the metrics tell, and all that is sent there meanwhile waits for that long. (docs/measurements.md: without it no algorithm gets below 10 s.)
 const (
 	brakeTimes  = 6    // times the median in flight,
-	brakeNoise  = 25   // and so many more: such a queue does not come by chance
+	brakeNoise  = 25   // and so many more: such a queue does not come by chance;
+	leastNoise  = 15   // fewer do where samples come sooner than in brakePeriod: a mistake does not last
 	brakeCPU    = 0.95 // busy all the time,
 	brakeAbove  = 0.2  // and the median is not
 	brakePart   = 0.1  // is left after brakePeriod; less of one brakes as much less
-	brakePeriod = 15 * time.Second
+	brakePeriod = 4 * time.Second
 )
 
 // DefaultSlowStart is how long a new endpoint takes to its full weight: caches are cold, code is not compiled yet.
@@ -214,20 +215,20 @@ func (a *account) step(signal Signal, e Endpoint, mean float64) {
 // brake takes from an endpoint that has far more than the others at once what steps would take from it in minutes. It lets go
 // when the queue is gone; the steps remember.
 func (a *account) brake(signal Signal, e Endpoint, middle float64) {
-	if !over(signal, e, a.latest, middle) {
+	periods := min(float64(a.period)/float64(brakePeriod), 1)
+	if !over(signal, e, a.latest, middle, max(brakeNoise*periods, leastNoise)) {
 		a.braked = 1
 		return
 	}
 	a.feedback = max(a.feedback*slowest, leastFactor)
-	periods := min(float64(a.period)/float64(brakePeriod), 1)
 	a.braked = max(a.braked*math.Pow(brakePart, periods), brakePart)
 }
 
-// over tells that an endpoint has so much more than the median that noise does not explain it.
-func over(signal Signal, e Endpoint, latest, middle float64) bool {
+// over tells that an endpoint has so much more than the median that noise, of requests in flight, does not explain it.
+func over(signal Signal, e Endpoint, latest, middle, noise float64) bool {
 	switch signal {
 	case InFlight:
-		return latest > brakeTimes*middle+brakeNoise/positive(e.Capacity)
+		return latest > brakeTimes*middle+noise/positive(e.Capacity)
 	case CPU:
 		return latest >= brakeCPU && latest > middle+brakeAbove
 	default: // latency tells of what is done, and a few slow requests are no queue
