@@ -19,6 +19,7 @@ test: prepare build lint unit # everything that CI runs
 
 prepare: # what the tests need beside Go: installed as root on Debian, else named
 	@./tools/prepare
+	@./tools/kube/build >/dev/null
 
 lint:
 	@files=$$(gofmt -l .); [ -z "$$files" ] || { echo "gofmt: $$files"; exit 1; }
