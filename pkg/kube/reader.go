@@ -89,10 +89,12 @@ func (r *reader) reflector(ctx context.Context, t *turn) *cache.Reflector {
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			w, err := r.client.watch(ctx, r.resource, r.namespace, o)
 			r.outcome(ctx, err)
-			if err == nil {
-				context.AfterFunc(ctx, w.Stop) // a Reflector whose store refuses a list forgets to
+			if err != nil {
+				return nil, err
 			}
-			return w, err
+			w = overhear(w, func(err error) { r.outcome(ctx, err) })
+			context.AfterFunc(ctx, w.Stop) // a Reflector whose store refuses a list forgets to
+			return w, nil
 		},
 	}
 	silent := logr.Discard()
@@ -126,8 +128,14 @@ func (r *reader) outcome(ctx context.Context, err error) {
 	}
 }
 
+// brokenWatch is client-go's word for a watch that broke off, which it gives as an internal error of the server.
+const brokenWatch metav1.CauseType = "ClientWatchDecoding"
+
 // reasonOf is the API's own word for an error, which are few.
 func reasonOf(err error) string {
+	if apierrors.HasStatusCause(err, brokenWatch) {
+		return "Unreachable"
+	}
 	switch reason := apierrors.ReasonForError(err); reason {
 	case metav1.StatusReasonUnknown:
 		return "Unreachable"

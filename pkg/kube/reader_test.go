@@ -214,6 +214,20 @@ func TestGone(t *testing.T) {
 	eventually(t, s, two)
 }
 
+// A server that takes a watch up and then finds its past gone says so inside of it: that counts, and everything is listed anew.
+func TestGoneInside(t *testing.T) {
+	t.Parallel()
+	a := seeded(t)
+	s := follow(t, a, Config{}, nil)
+	eventually(t, s, one)
+	a.SetSilently(aSlice("api-1", "10.0.0.1", "10.0.0.2"))
+	a.Expire()
+	eventually(t, s, two)
+	if n := s.errorsOf("endpointslices", "Expired"); n != 1 {
+		t.Errorf("%v expired watches were counted, want 1", n)
+	}
+}
+
 // An event that a watch lost without a word is found by the next list. What came meanwhile is not lost by it.
 func TestResync(t *testing.T) {
 	t.Parallel()

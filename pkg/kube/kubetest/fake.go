@@ -180,6 +180,15 @@ func (a *API) BreakWatches() {
 	clear(a.streams)
 }
 
+// Expire tells all watches, inside of them, that their past is gone.
+func (a *API) Expire() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for s := range a.streams {
+		s <- event{"ERROR", refusal(http.StatusGone)}
+	}
+}
+
 // ServeHTTP implements http.Handler.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mu.Lock()
@@ -274,17 +283,22 @@ func (a *API) watch(w http.ResponseWriter, r *http.Request, resource string) {
 
 // refuse answers as the API does.
 func refuse(w http.ResponseWriter, status int) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(refusal(status))
+}
+
+// refusal is what the API says of an HTTP status.
+func refusal(status int) metav1.Status {
 	reasons := map[int]metav1.StatusReason{
 		http.StatusForbidden: metav1.StatusReasonForbidden, http.StatusNotFound: metav1.StatusReasonNotFound, http.StatusConflict: metav1.StatusReasonConflict,
 		http.StatusGone:            metav1.StatusReasonExpired,
 		http.StatusTooManyRequests: metav1.StatusReasonTooManyRequests, http.StatusInternalServerError: metav1.StatusReasonInternalError,
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(metav1.Status{
+	return metav1.Status{
 		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure, Code: int32(status), Reason: reasons[status],
 		Message: "refused by the test",
-	})
+	}
 }
 
 // Writes returns what was written since it was asked last, sorted: method, path and body.
