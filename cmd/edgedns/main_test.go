@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/anyedge/anyedge/internal/nettest"
+	"github.com/anyedge/anyedge/pkg/kube/kubetest"
 )
 
 // role makes this test binary edgedns: "binder" with the one capability that it needs, "powerless" without any. Each
@@ -28,7 +29,7 @@ func TestMain(m *testing.M) {
 	case "powerless":
 		become()
 	}
-	nettest.Main(func() { goleak.VerifyTestMain(m) })
+	nettest.Main(func() { goleak.VerifyTestMain(kubetest.M{M: m}) })
 }
 
 // become gives up all capabilities but those to keep, for good, and then is edgedns; it does not return.

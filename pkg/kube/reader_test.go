@@ -20,9 +20,7 @@ import (
 	"github.com/anyedge/anyedge/pkg/kube/kubetest"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m)
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(kubetest.M{M: m}) }
 
 // follow follows a until the test ends. change may change its readers before they start.
 func follow(t *testing.T, a *kubetest.API, cfg Config, change func(*Source)) *Source {
@@ -40,7 +38,7 @@ func follow(t *testing.T, a *kubetest.API, cfg Config, change func(*Source)) *So
 }
 
 // start runs s until the test ends.
-func start(t *testing.T, s *Source) {
+func start(t testing.TB, s *Source) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error)
@@ -53,10 +51,13 @@ func start(t *testing.T, s *Source) {
 	})
 }
 
+// patience is more than the longest wait between two tries of client-go, on a busy machine.
+const patience = 3 * time.Minute
+
 // eventually waits until the source serves what is wanted.
-func eventually(t *testing.T, s *Source, want ...string) {
+func eventually(t testing.TB, s *Source, want ...string) {
 	t.Helper()
-	deadline := time.After(time.Minute)
+	deadline := time.After(patience)
 	for {
 		s.Update()
 		diff := cmp.Diff(want, answers(s.Services()))
@@ -72,7 +73,7 @@ func eventually(t *testing.T, s *Source, want ...string) {
 }
 
 // still wants that nothing came, up to now.
-func still(t *testing.T, s *Source, want ...string) {
+func still(t testing.TB, s *Source, want ...string) {
 	t.Helper()
 	s.Update()
 	if diff := cmp.Diff(want, answers(s.Services())); diff != "" {
@@ -133,9 +134,9 @@ func TestNotSynced(t *testing.T) {
 	eventually(t, s, one)
 }
 
-func waitUntil(t *testing.T, happened func() bool) {
+func waitUntil(t testing.TB, happened func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !happened(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); !happened(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("it did not happen")
 		}

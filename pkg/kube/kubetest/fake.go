@@ -1,4 +1,3 @@
-// Package kubetest is what tests of Kubernetes as a source need: an API that goes wrong as it is told to.
 package kubetest
 
 import (

@@ -10,16 +10,16 @@ import (
 // token is a user's password; nobody but these tests can reach the server.
 func token(user string) string { return "token-of-" + user }
 
-// kubeconfig is how to speak to a server as a user. A certificate is made anew in every run, and not looked at. JSON is YAML,
-// too.
-func kubeconfig(url, user string) []byte {
+// kubeconfig is how to speak to a server as whom a token stands for. The server's certificate is made anew in every run, and
+// not looked at. JSON is YAML, too.
+func kubeconfig(url, token string) []byte {
 	return fmt.Appendf(nil, `{
   "apiVersion": "v1", "kind": "Config", "current-context": "test",
   "clusters": [{"name": "test", "cluster": {"server": %q, "insecure-skip-tls-verify": true}}],
-  "users": [{"name": %q, "user": {"token": %q}}],
-  "contexts": [{"name": "test", "context": {"cluster": "test", "user": %q}}]
+  "users": [{"name": "test", "user": {"token": %q}}],
+  "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}]
 }
-`, url, user, token(user), user)
+`, url, token)
 }
 
 func writeKubeconfig(t testing.TB, content []byte) string {
