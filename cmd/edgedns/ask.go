@@ -16,8 +16,12 @@ import (
 	"github.com/anyedge/anyedge/pkg/dnsapi"
 )
 
-// errNothing ends `query` with status 2: there is an answer to tell of, and it holds no record.
-var errNothing = errors.New("no record in the answer")
+// These end a command with status 2: `query` has an answer to tell of, and it holds no record; `services --synced` finds that
+// not all is known.
+var (
+	errNothing   = errors.New("no record in the answer")
+	errNotSynced = errors.New("not everything is known yet")
+)
 
 // asking are the flags of the commands that talk to a running edgedns.
 type asking struct{ socket, config, output string }
@@ -129,6 +133,7 @@ func questionOf(args []string, client, subnet string) (q dnsapi.Question, err er
 
 func servicesCommand() *cobra.Command {
 	var o asking
+	var synced bool
 	cmd := &cobra.Command{
 		Use:   "services [NAME]",
 		Short: "Show the services, or the endpoints of one",
@@ -142,11 +147,7 @@ func servicesCommand() *cobra.Command {
 				return err
 			}
 			if len(args) == 0 {
-				s, err := c.Status(cmd.Context())
-				if err != nil {
-					return err
-				}
-				return show(cmd.OutOrStdout(), o.output, s, statusText)
+				return o.showStatus(cmd, c, synced)
 			}
 			s, err := c.Service(cmd.Context(), args[0])
 			if err != nil {
@@ -155,7 +156,22 @@ func servicesCommand() *cobra.Command {
 			return show(cmd.OutOrStdout(), o.output, s, serviceText)
 		},
 	}
+	cmd.Flags().BoolVar(&synced, "synced", false, "for probes, without NAME: status 2 while not everything is known that answers are made of")
 	return o.flags(cmd)
+}
+
+func (o *asking) showStatus(cmd *cobra.Command, c *dnsapi.Client, synced bool) error {
+	s, err := c.Status(cmd.Context())
+	if err != nil {
+		return err
+	}
+	if err := show(cmd.OutOrStdout(), o.output, s, statusText); err != nil {
+		return err
+	}
+	if synced && !s.Synced {
+		return errNotSynced
+	}
+	return nil
 }
 
 func drainCommand() *cobra.Command {

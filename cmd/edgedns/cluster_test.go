@@ -67,8 +67,14 @@ func TestCluster(t *testing.T) {
 			t.Errorf("before the cluster is known %s is %q, want SERVFAIL", name, got)
 		}
 	}
+	if status, _, stderr := runOnce(t, "services", "--synced", "--socket", socket); status != 2 || stderr != "" {
+		t.Errorf("services --synced: status %d, want 2; %s", status, stderr)
+	}
 	api.Refuse(nil)
 	eventually(t, "web.edge.example.", dns.TypeA, "NOERROR 10.0.0.1/5")
+	if status, _, stderr := runOnce(t, "services", "--synced", "--socket", socket); status != 0 {
+		t.Errorf("services --synced: status %d, want 0; %s", status, stderr)
+	}
 	if got := ask(t, "api.edge.example.", dns.TypeAAAA); got != "NOERROR 2001:db8:1::10/5" {
 		t.Errorf("the name of the file is %q", got)
 	}

@@ -26,7 +26,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
 	switch err := cmd.ExecuteContext(ctx); {
-	case errors.Is(err, errNothing):
+	case errors.Is(err, errNothing), errors.Is(err, errNotSynced):
 		return 2 // which was shown
 	case err != nil:
 		// A configuration may have several errors, one a line.
