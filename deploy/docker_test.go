@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/anyedge/anyedge/pkg/kube/kubetest"
 )
 
 // bin holds the programs, static as they are shipped.
@@ -22,6 +24,7 @@ func testMain(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
+	defer kubetest.Stop()
 	bin = filepath.Join(dir, "bin")
 	build := exec.Command("go", "build", "-trimpath", "-o", bin+"/", "../cmd/...")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
