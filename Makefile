@@ -1,5 +1,5 @@
 # The two commands of the README are `make demo` and `make test`; the rest is what they are made of.
-.PHONY: build demo test prepare lint unit fuzz bench bench-dns install clean
+.PHONY: build demo demo-kube test prepare lint unit fuzz bench bench-dns install clean
 
 # Root is asked for only where the kernel does not let users make namespaces (docs/labs.md).
 SUDO := $(shell [ "$$(id -u)" = 0 ] || { [ -n "$$XDG_RUNTIME_DIR" ] && unshare --user --map-root-user --net --mount true 2>/dev/null; } || echo sudo)
@@ -14,6 +14,10 @@ build: # static programs in bin/
 
 demo: build # the product doing its job, in network namespaces; asks for sudo where it is needed
 	@$(SUDO) bin/edgelab demo quickstart
+
+demo-kube: build # edgedns with a real Kubernetes control plane on this machine; its first build takes ten minutes
+	@./tools/kube/build >/dev/null
+	@go run ./internal/kubedemo bin
 
 test: prepare build lint unit # everything that CI runs
 

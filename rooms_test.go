@@ -39,6 +39,7 @@ var mayImport = map[string][]string{
 	"pkg/session":       {"pkg/bgp", "pkg/bfd"},
 	"pkg/lab":           {"pkg/probe", "pkg/bgp/router", "pkg/bfd", "pkg/session"},
 	"internal/benchdns": {"pkg/dnsserver", "pkg/steering"},
+	"internal/kubedemo": {"pkg/kube/kubetest"},
 	"internal/config":   {"pkg/*"},
 	"internal/nettest":  {}, "internal/debughttp": {}, "internal/program": {},
 	"internal/manual": {}, "internal/unixapi": {}, "internal/table": {}, "internal/sdnotify": {},
@@ -57,7 +58,7 @@ var only = map[string][]string{
 	"k8s.io/apimachinery/":       {"pkg/kube", "pkg/kube/kubetest"},
 	"github.com/spf13/cobra":     {"cmd/*", "internal/manual", "internal/benchdns"},
 	"flag":                       {"cmd/*", "internal/nettest"},
-	"os/signal":                  {"cmd/*"},
+	"os/signal":                  {"cmd/*", "internal/kubedemo"},
 	"github.com/prometheus/client_golang/prometheus/promhttp": {"internal/debughttp", "pkg/app"},
 }
 
