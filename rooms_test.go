@@ -33,7 +33,7 @@ var mayImport = map[string][]string{
 	"pkg/discovery":     {"pkg/steering"},
 	"pkg/bfd":           {},
 	"pkg/kube":          {"pkg/steering"},
-	"pkg/kube/kubetest": {},
+	"pkg/kube/kubetest": {"internal/nettest"},
 	"pkg/bridge":        {},
 	"pkg/peers":         {},
 	"pkg/session":       {"pkg/bgp", "pkg/bfd"},

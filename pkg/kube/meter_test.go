@@ -36,11 +36,18 @@ type fakeKubelet struct {
 func newFakeKubelet(t *testing.T) *fakeKubelet {
 	t.Helper()
 	k := new(fakeKubelet)
-	k.Server = httptest.NewUnstartedServer(k)
-	k.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
-	k.StartTLS()
-	t.Cleanup(k.Close)
+	k.Server = quietServer(t, k)
 	return k
+}
+
+// quietServer speaks TLS until the test ends; of clients that do not like its certificate it says nothing.
+func quietServer(t *testing.T, h http.Handler) *httptest.Server {
+	t.Helper()
+	s := httptest.NewUnstartedServer(h)
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	return s
 }
 
 func (k *fakeKubelet) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -21,13 +21,21 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 )
 
-// Admin is the user who may do everything. maxUsers others may do nothing until Grant.
+// Admin is the user who may do everything. maxUsers others, who are of the group, may do nothing until Grant.
 const (
 	Admin    = "admin"
 	maxUsers = 64
+	group    = "tests"
 )
 
 func userName(n int) string { return fmt.Sprintf("user-%d", n) }
+
+// auditPolicy has the server write down what is asked for by those whose rights are tested.
+const auditPolicy = `{
+  "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
+  "rules": [{"level": "Metadata", "userGroups": ["` + group + `", "system:serviceaccounts:anyedge"]}, {"level": "None"}]
+}
+`
 
 // writeFiles writes what the server reads at its start, and the admin's kubeconfig.
 func (c *Cluster) writeFiles() error {
@@ -35,7 +43,7 @@ func (c *Cluster) writeFiles() error {
 	fmt.Fprintf(&users, "%s,%s,%s,\"system:masters\"\n", token(Admin), Admin, Admin)
 	for n := range maxUsers {
 		user := userName(n)
-		fmt.Fprintf(&users, "%s,%s,%s\n", token(user), user, user)
+		fmt.Fprintf(&users, "%s,%s,%s,%q\n", token(user), user, user, group)
 	}
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -50,6 +58,7 @@ func (c *Cluster) writeFiles() error {
 		"sa.key":           pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}),
 		"sa.pub":           pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}),
 		"admin.kubeconfig": kubeconfig(c.url(), token(Admin)),
+		"audit-policy":     []byte(auditPolicy),
 	} {
 		if err := os.WriteFile(filepath.Join(c.dir, name), content, 0o600); err != nil {
 			return err
@@ -139,7 +148,8 @@ func (c *Cluster) User(t testing.TB) string {
 	return userName(n)
 }
 
-// Grant replaces a user's rights in a namespace, or those in the whole cluster where it is empty.
+// Grant replaces a user's rights in a namespace, or those in the whole cluster where it is empty. New ones are in force when it
+// returns.
 func (c *Cluster) Grant(t testing.TB, user, namespace string, rights ...rbacv1.PolicyRule) {
 	t.Helper()
 	path, scope := "/apis/rbac.authorization.k8s.io/v1/", "Cluster"
@@ -157,6 +167,22 @@ func (c *Cluster) Grant(t testing.TB, user, namespace string, rights ...rbacv1.P
 		"roleRef":  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: scope + "Role", Name: user},
 		"subjects": []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
 	}, nil)
+	for r := range Rights(rights...) {
+		c.untilMay(t, user, namespace, r)
+	}
+}
+
+func (c *Cluster) untilMay(t testing.TB, user, namespace string, r Right) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		allowed, err := c.may(subject{Username: user}, namespace, r)
+		switch {
+		case allowed:
+			return
+		case time.Now().After(deadline):
+			t.Fatalf("%s may not %v: %v", user, r, err)
+		}
+	}
 }
 
 // Namespace makes a namespace for a test.

@@ -50,14 +50,27 @@ func Start(t testing.TB) *Cluster {
 	if shared.cluster == nil && shared.err == nil {
 		shared.cluster, shared.err = New()
 	}
-	switch {
-	case shared.err == nil:
-	case errors.Is(shared.err, errNotBuilt) && os.Getenv("CI") != "true":
-		t.Skip(shared.err)
-	default:
-		t.Fatal(shared.err)
-	}
+	require(t, shared.err)
 	return shared.cluster
+}
+
+// Program is the path of one of the programs. Without it the test is skipped, or fails where CI=true.
+func Program(t testing.TB, name string) string {
+	t.Helper()
+	dir, err := programs()
+	require(t, err)
+	return filepath.Join(dir, name)
+}
+
+func require(t testing.TB, err error) {
+	t.Helper()
+	switch {
+	case err == nil:
+	case errors.Is(err, errNotBuilt) && os.Getenv("CI") != "true":
+		t.Skip(err)
+	default:
+		t.Fatal(err)
+	}
 }
 
 // M runs the tests of a package, and then ends its control plane: goleak.VerifyTestMain(kubetest.M{M: m}).
@@ -174,6 +187,7 @@ func (c *Cluster) serverArgs() []string {
 		"--service-account-key-file", file("sa.pub"), "--service-account-signing-key-file", file("sa.key"),
 		"--token-auth-file", file("tokens.csv"), "--authorization-mode", "RBAC",
 		"--disable-admission-plugins", "ServiceAccount", "--enable-aggregator-routing=false",
+		"--audit-policy-file", file("audit-policy"), "--audit-log-path", file("audit.log"),
 	}
 }
 

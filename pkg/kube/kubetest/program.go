@@ -5,9 +5,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"syscall"
 	"time"
+
+	"github.com/anyedge/anyedge/internal/nettest"
 )
 
 // program is a process that must not outlive the tests.
@@ -16,7 +17,6 @@ type program struct {
 	log   string // file
 	cmd   *exec.Cmd
 	ended chan struct{}
-	err   error // once ended is closed
 }
 
 // runAs starts one of the programs under a name, which its log has, too.
@@ -29,22 +29,13 @@ func (c *Cluster) runAs(name, file string, args ...string) (*program, error) {
 	defer log.Close()
 	p.cmd = exec.Command(filepath.Join(c.bin, file), args...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	started := make(chan error)
-	go func() {
-		// The process is killed when the thread that started it ends: it has to live as long.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := p.cmd.Start()
-		started <- err
-		if err == nil {
-			p.err = p.cmd.Wait()
-			close(p.ended)
-		}
-	}()
-	if err := <-started; err != nil {
+	if err := nettest.Start(p.cmd); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
+	go func() {
+		_ = p.cmd.Wait() // its state is told where it is wanted
+		close(p.ended)
+	}()
 	return p, nil
 }
 
@@ -58,7 +49,7 @@ func (p *program) wait(what string, ready func() error) error {
 		}
 		select {
 		case <-p.ended:
-			return fmt.Errorf("%s ended before it was %s: %v\n%s", p.name, what, p.err, p.tail())
+			return fmt.Errorf("%s ended before it was %s: %v\n%s", p.name, what, p.cmd.ProcessState, p.tail())
 		case <-deadline:
 			return fmt.Errorf("%s is not %s after %v: %v\n%s", p.name, what, patience, err, p.tail())
 		case <-time.After(100 * time.Millisecond):
