@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -30,25 +29,10 @@ var variants = []string{"dns", "edge", "pods"}
 // namespace is where kustomize/ puts everything.
 const namespace = "anyedge"
 
-// renderer builds tools/manifests, once.
-var renderer = sync.OnceValues(func() (string, error) {
-	path := filepath.Join(filepath.Dir(bin), "manifests")
-	build := exec.Command("go", "build", "-o", path, ".")
-	build.Dir = filepath.Join("..", "tools", "manifests")
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build tools/manifests: %w\n%s", err, out)
-	}
-	return path, nil
-})
-
-// manifests returns what tools/manifests prints.
+// manifests returns what tools/kube/manifests prints.
 func manifests(t *testing.T, args ...string) []*unstructured.Unstructured {
 	t.Helper()
-	program, err := renderer()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return kubetest.Manifests(t, []byte(run(t, program, args...)))
+	return kubetest.Manifests(t, []byte(run(t, kubetest.Program(t, "manifests"), args...)))
 }
 
 func kustomized(t *testing.T, variant string) []*unstructured.Unstructured {
@@ -427,11 +411,7 @@ func TestChartRefuses(t *testing.T) {
 			t.Parallel()
 			values := filepath.Join(t.TempDir(), "values.yaml")
 			write(t, values, test.values+"\n")
-			program, err := renderer()
-			if err != nil {
-				t.Fatal(err)
-			}
-			out, err := exec.CommandContext(t.Context(), program, "helm", "kubernetes/helm/anyedge", namespace, values).CombinedOutput()
+			out, err := exec.CommandContext(t.Context(), kubetest.Program(t, "manifests"), "helm", "kubernetes/helm/anyedge", namespace, values).CombinedOutput()
 			if err == nil || !strings.Contains(string(out), test.want) {
 				t.Errorf("%v, want something of %q in\n%s", err, test.want, out)
 			}
