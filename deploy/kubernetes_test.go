@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/yaml"
@@ -316,6 +317,23 @@ func violations(err error) string {
 		return fmt.Sprint("another reason: ", err)
 	}
 	return list
+}
+
+// The service accounts have the rights of their roles.
+func TestAccounts(t *testing.T) {
+	c := kubetest.Start(t)
+	for from, render := range renders {
+		t.Run(from, func(t *testing.T) {
+			all := render(t, "edge")
+			apply(t, c, all)
+			for _, o := range all {
+				if o.GetKind() == "ClusterRole" || o.GetKind() == "Role" {
+					account := "system:serviceaccount:" + namespace + ":" + o.GetLabels()["app.kubernetes.io/name"]
+					c.WaitRights(t, account, o.GetNamespace(), kubetest.Convert[rbacv1.ClusterRole](t, o).Rules...)
+				}
+			}
+		})
+	}
 }
 
 // edgedns follows the cluster with the rights of its service account.

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/anyedge/anyedge/internal/nettest"
+	"github.com/anyedge/anyedge/pkg/kube/kubetest"
 )
 
 // role makes this test binary another program: "agent" is edgeagent with the one capability that it needs, "powerless"
@@ -32,7 +33,7 @@ func TestMain(m *testing.M) {
 		become(refuseSockDiag)
 	}
 	nettest.Main(func() {
-		goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/eapache/channels.(*InfiniteChannel).infiniteBuffer"))
+		goleak.VerifyTestMain(kubetest.M{M: m}, goleak.IgnoreAnyFunction("github.com/eapache/channels.(*InfiniteChannel).infiniteBuffer"))
 	})
 }
 

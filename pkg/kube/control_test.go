@@ -67,22 +67,22 @@ func (s *stage) follow(kubeconfig string, namespaces ...string) {
 }
 
 // shippedRights are those that a cluster gives to edgedns, and loadRights those that come with the loads of pods.
-func shippedRights(t testing.TB) []rbacv1.PolicyRule { return roleOf(t, "rights/edgedns.yaml") }
-func loadRights(t testing.TB) []rbacv1.PolicyRule    { return roleOf(t, "loads/rights.yaml") }
+func shippedRights(t testing.TB) []rbacv1.PolicyRule { return rightsIn(t, "rights/edgedns.yaml")[0] }
+func loadRights(t testing.TB) []rbacv1.PolicyRule    { return rightsIn(t, "loads/rights.yaml")[0] }
 
-func roleOf(t testing.TB, file string) []rbacv1.PolicyRule {
+// rightsIn are those of the roles in a file of deploy/kubernetes/kustomize.
+func rightsIn(t testing.TB, file string) (all [][]rbacv1.PolicyRule) {
 	t.Helper()
 	text, err := os.ReadFile("../../deploy/kubernetes/kustomize/" + file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, o := range kubetest.Manifests(t, text) {
-		if o.GetKind() == "ClusterRole" {
-			return kubetest.Convert[rbacv1.ClusterRole](t, o).Rules
+		if strings.HasSuffix(o.GetKind(), "Role") {
+			all = append(all, kubetest.Convert[rbacv1.ClusterRole](t, o).Rules)
 		}
 	}
-	t.Fatal("no ClusterRole")
-	return nil
+	return all
 }
 
 // readRights are those of them that only read.
@@ -100,14 +100,21 @@ func TestRightsOfDocumentation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, _ := strings.Cut(string(text), "## Rights\n\n```yaml\n")
-	block, _, found := strings.Cut(rest, "```")
-	if !found {
-		t.Fatal("no rules under Rights")
-	}
-	documented := kubetest.Convert[rbacv1.ClusterRole](t, kubetest.Manifests(t, []byte(block))[0]).Rules
-	if diff := cmp.Diff(slices.Concat(shippedRights(t), loadRights(t)), documented); diff != "" {
-		t.Errorf("(-shipped +documented):\n%s", diff)
+	for heading, shipped := range map[string][][]rbacv1.PolicyRule{
+		"## Rights": {slices.Concat(shippedRights(t), loadRights(t))}, "## Rights of edgeagent": rightsIn(t, "services/rights.yaml"),
+	} {
+		_, rest, _ := strings.Cut(string(text), heading+"\n\n```yaml\n")
+		block, _, found := strings.Cut(rest, "```")
+		if !found {
+			t.Fatalf("no rules under %s", heading)
+		}
+		var documented [][]rbacv1.PolicyRule
+		for _, o := range kubetest.Manifests(t, []byte(block)) {
+			documented = append(documented, kubetest.Convert[rbacv1.ClusterRole](t, o).Rules)
+		}
+		if diff := cmp.Diff(shipped, documented); diff != "" {
+			t.Errorf("%s (-shipped +documented):\n%s", heading, diff)
+		}
 	}
 }
 

@@ -91,7 +91,9 @@ func TestControlPlaneRightsUsed(t *testing.T) {
 	want := kubetest.Rights(shipped...)
 	var diff string
 	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
-		if diff = cmp.Diff(want, usedBy(t, s)); diff == "" || time.Now().After(deadline) {
+		used := s.Used(t, s.user)
+		used[askedAtKubelets] = true // or the load of that pod would not be known
+		if diff = cmp.Diff(want, used); diff == "" || time.Now().After(deadline) {
 			break
 		}
 	}
@@ -110,19 +112,4 @@ func TestControlPlaneRightsUsed(t *testing.T) {
 		return strings.Contains(m.Trouble(told, later), "nodes/metrics") && strings.Contains(m.Trouble(told, later), noMetrics)
 	})
 	checkTrouble(t, m, later, []Pod{told, metered}, wantTrouble)
-}
-
-// usedBy is what the API server, and the kubelet behind it, were asked for. Whoever may watch is given what a list would tell, if the server
-// is new enough; so lists are rarely asked for.
-func usedBy(t *testing.T, s *stage) map[kubetest.Right]bool {
-	t.Helper()
-	used := s.Used(t, s.user)
-	used[askedAtKubelets] = true // or its pod's load would not be known
-	for r := range used {
-		if r.Verb == "watch" {
-			r.Verb = "list"
-			used[r] = true
-		}
-	}
-	return used
 }

@@ -167,15 +167,23 @@ func (c *Cluster) Grant(t testing.TB, user, namespace string, rights ...rbacv1.P
 		"roleRef":  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: scope + "Role", Name: user},
 		"subjects": []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
 	}, nil)
-	for r := range Rights(rights...) {
-		c.untilMay(t, user, namespace, r)
+	c.WaitRights(t, user, namespace, rights...)
+}
+
+// WaitRights waits until a user, or a service account by its name as a user, has rights in a namespace, or in the whole cluster.
+func (c *Cluster) WaitRights(t testing.TB, user, namespace string, rights ...rbacv1.PolicyRule) {
+	t.Helper()
+	for _, rule := range rights {
+		for r := range Rights(rule) {
+			c.waitRight(t, user, place{namespace, strings.Join(rule.ResourceNames, "")}, r)
+		}
 	}
 }
 
-func (c *Cluster) untilMay(t testing.TB, user, namespace string, r Right) {
+func (c *Cluster) waitRight(t testing.TB, user string, at place, r Right) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		allowed, err := c.may(subject{Username: user}, namespace, r)
+		allowed, err := c.may(subject{Username: user}, at, r)
 		switch {
 		case allowed:
 			return

@@ -15,7 +15,7 @@ import (
 // A Right is one thing that somebody may do, or did.
 type Right struct{ Verb, Group, Resource string } // a subresource follows its resource and a slash
 
-// Rights are what rules allow, each once.
+// Rights are what rules allow, each once; a rule for some names counts as one for all.
 func Rights(rules ...rbacv1.PolicyRule) map[Right]bool {
 	all := make(map[Right]bool)
 	for _, r := range rules {
@@ -39,7 +39,8 @@ type auditEvent struct {
 	Annotations map[string]string
 }
 
-// Used are the rights that a user, or a service account by its name as a user, has asked for up to now; false: he was refused.
+// Used are the rights that a user, or a service account by its name as a user, has asked for up to now; false: he was refused. Who
+// watches is taken to list, too: a server that is new enough tells a watch what a list would.
 func (c *Cluster) Used(t testing.TB, user string) map[Right]bool {
 	t.Helper()
 	log, err := os.ReadFile(filepath.Join(c.dir, "audit.log"))
@@ -53,7 +54,11 @@ func (c *Cluster) Used(t testing.TB, user string) map[Right]bool {
 			break // it is being written
 		}
 		if e.User.Username == user {
-			used[e.right()] = e.Annotations["authorization.k8s.io/decision"] == "allow"
+			r, allowed := e.right(), e.Annotations["authorization.k8s.io/decision"] == "allow"
+			used[r] = allowed
+			if r.Verb == "watch" {
+				used[Right{"list", r.Group, r.Resource}] = allowed
+			}
 		}
 	}
 	return used
@@ -74,7 +79,7 @@ func (c *Cluster) Review(token string, r Right) (bool, error) {
 	if err := c.Try(Admin, http.MethodPost, "/apis/authentication.k8s.io/v1/tokenreviews", ask, &who); err != nil {
 		return false, err
 	}
-	return c.may(who.Status.User, "", r)
+	return c.may(who.Status.User, place{}, r)
 }
 
 // subject is who asks.
@@ -83,13 +88,13 @@ type subject struct {
 	Groups   []string
 }
 
-// may tells whether somebody has a right in a namespace, or in all.
-func (c *Cluster) may(who subject, namespace string, r Right) (bool, error) {
+// may tells whether somebody has a right to an object, or to all of a namespace, or of all.
+func (c *Cluster) may(who subject, at place, r Right) (bool, error) {
 	resource, subresource, _ := strings.Cut(r.Resource, "/")
 	ask := map[string]any{"spec": map[string]any{
 		"user": who.Username, "groups": who.Groups,
 		"resourceAttributes": map[string]any{
-			"namespace": namespace, "verb": r.Verb, "group": r.Group, "resource": resource, "subresource": subresource,
+			"namespace": at.namespace, "name": at.name, "verb": r.Verb, "group": r.Group, "resource": resource, "subresource": subresource,
 		},
 	}}
 	var answer struct{ Status struct{ Allowed bool } }
