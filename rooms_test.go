@@ -39,7 +39,7 @@ var mayImport = map[string][]string{
 	"pkg/session":       {"pkg/bgp", "pkg/bfd"},
 	"pkg/lab":           {"pkg/probe", "pkg/bgp/router", "pkg/bfd", "pkg/session"},
 	"internal/benchdns": {"pkg/dnsserver", "pkg/steering"},
-	"internal/kubedemo": {"pkg/kube/kubetest"},
+	"internal/kubedemo": {"pkg/kube/kubetest", "pkg/bgp/router", "internal/nettest"},
 	"internal/config":   {"pkg/*"},
 	"internal/nettest":  {}, "internal/debughttp": {}, "internal/program": {},
 	"internal/manual": {}, "internal/unixapi": {}, "internal/table": {}, "internal/sdnotify": {},

@@ -36,10 +36,18 @@ func Main(run func()) {
 	os.Exit(reexec())
 }
 
+// Own tells why the binary could not get namespaces of its own; nil: it has them.
+func Own() error {
+	if why := os.Getenv(env); why != "ok" {
+		return errors.New(why)
+	}
+	return nil
+}
+
 // Need skips the test when the binary could not get namespaces of its own; with CI=true it fails instead.
 func Need(t testing.TB) {
 	t.Helper()
-	if why := os.Getenv(env); why != "ok" {
+	if why := Own(); why != nil {
 		if os.Getenv("CI") == "true" {
 			t.Fatalf("needs network namespaces: %s", why)
 		}

@@ -25,7 +25,7 @@ const patience = 3 * time.Minute
 
 // Cluster is a control plane that runs.
 type Cluster struct {
-	dir, bin             string
+	dir, bin, listen     string
 	etcdPort, serverPort int
 	etcd, server         *program
 	controllers          []*program
@@ -48,7 +48,7 @@ func Start(t testing.TB) *Cluster {
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.cluster == nil && shared.err == nil {
-		shared.cluster, shared.err = New()
+		shared.cluster, shared.err = New("::1")
 	}
 	require(t, shared.err)
 	return shared.cluster
@@ -120,9 +120,10 @@ func programs() (string, error) {
 	}
 }
 
-// New starts a control plane: an API without nodes.
-func New() (_ *Cluster, err error) {
-	c := &Cluster{http: newHTTP()}
+// New starts a control plane: an API without nodes, which listens at ::1; or at ::, all addresses, in a network where nobody else
+// can reach them: its passwords are known.
+func New(listen string) (_ *Cluster, err error) {
+	c := &Cluster{http: newHTTP(), listen: listen}
 	if c.bin, err = programs(); err != nil {
 		return nil, err
 	}
@@ -181,7 +182,7 @@ func (c *Cluster) serverArgs() []string {
 	file := func(name string) string { return filepath.Join(c.dir, name) }
 	return []string{
 		"kube-apiserver", "--etcd-servers", fmt.Sprintf("http://[::1]:%d", c.etcdPort),
-		"--bind-address", "::1", "--advertise-address", "::1", "--secure-port", fmt.Sprint(c.serverPort), "--cert-dir", file("certs"),
+		"--bind-address", c.listen, "--advertise-address", "::1", "--secure-port", fmt.Sprint(c.serverPort), "--cert-dir", file("certs"),
 		"--service-cluster-ip-range", "fd00:10:96::/112,10.96.0.0/16", "--endpoint-reconciler-type", "none",
 		"--service-account-issuer", "https://kubernetes.default.svc.cluster.local",
 		"--service-account-key-file", file("sa.pub"), "--service-account-signing-key-file", file("sa.key"),

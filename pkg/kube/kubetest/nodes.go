@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// AddNode adds a node that kwok plays: pods that are given to it run at once, at addresses of podPrefix. What makes and gives
+// AddNode adds a node that kwok plays: pods that are given to it run at once, at addresses of its PodPrefix. What makes and gives
 // pods - controllers and scheduler - is started with the first one.
 func (c *Cluster) AddNode(name string) error {
 	if len(c.nodes) == 0 {
@@ -18,7 +18,7 @@ func (c *Cluster) AddNode(name string) error {
 	}
 	// A lease is renewed four times in its life: every 2 s, so that a slow machine loses no node (node-monitor-grace-period).
 	kubelet, err := c.runAs("kwok-"+name, "kwok", "--kubeconfig", c.AdminKubeconfig(), "--config", c.File("stages.yaml"),
-		"--manage-single-node", name, "--node-lease-duration-seconds", "8", "--cidr", podPrefix(len(c.nodes)))
+		"--manage-single-node", name, "--node-lease-duration-seconds", "8", "--cidr", PodPrefix(len(c.nodes)))
 	if err != nil {
 		return err
 	}
@@ -35,8 +35,8 @@ func (c *Cluster) AddNode(name string) error {
 	}, nil)
 }
 
-// podPrefix is where the pods of the nth node get their addresses from.
-func podPrefix(n int) string { return fmt.Sprintf("fd00:10:244:%x::/64", n) }
+// PodPrefix is where the pods of the nth node get their addresses from, the first one being 0.
+func PodPrefix(n int) string { return fmt.Sprintf("fd00:10:244:%x::/64", n) }
 
 func (c *Cluster) startControllers() error {
 	for _, args := range [][]string{
