@@ -3,6 +3,7 @@
 
 # Root is asked for only where the kernel does not let users make namespaces (docs/labs.md).
 SUDO := $(shell [ "$$(id -u)" = 0 ] || { [ -n "$$XDG_RUNTIME_DIR" ] && unshare --user --map-root-user --net --mount true 2>/dev/null; } || echo sudo)
+STATIC := CGO_ENABLED=0 GOFLAGS=-trimpath
 TOOL := go tool -modfile=tools/go.mod
 TEST := $(TOOL) gotestsum --format pkgname -- -race -shuffle=on -timeout 15m
 FUZZTIME ?= 60s
@@ -10,14 +11,14 @@ RUNS ?= 20
 FAULTS ?= service-kill dns-kill agent-kill service-hang agent-hang link-down link-loss host-down drain
 
 build: # static programs in bin/
-	CGO_ENABLED=0 go build -trimpath -buildvcs=auto -o bin/ ./cmd/...
+	$(STATIC) go build -buildvcs=auto -o bin/ ./cmd/...
 
 demo: build # the product doing its job, in network namespaces; asks for sudo where it is needed
 	@$(SUDO) bin/edgelab demo quickstart
 
-demo-kube: build # edgedns with a real Kubernetes control plane on this machine; its first build takes ten minutes
+demo-kube: build # both programs with a real Kubernetes control plane on this machine; its first build takes minutes
 	@./tools/kube/build >/dev/null
-	@go run ./internal/kubedemo bin
+	@$(STATIC) go run ./internal/kubedemo bin
 
 test: prepare build lint unit # everything that CI runs
 
@@ -25,10 +26,10 @@ prepare: # what the tests need beside Go: installed as root on Debian, else name
 	@./tools/prepare
 	@./tools/kube/build >/dev/null
 
-lint:
+lint: # compiles as build does, so that nothing is compiled twice
 	@files=$$(gofmt -l .); [ -z "$$files" ] || { echo "gofmt: $$files"; exit 1; }
-	go vet ./...
-	$(TOOL) staticcheck ./...
+	$(STATIC) go vet ./...
+	$(STATIC) $(TOOL) staticcheck ./...
 
 unit: # race detector, shuffled; skipped tests are listed at the end. The labs measure milliseconds: they run alone
 	$(TEST) $$(go list ./... | grep -v /cmd/edgelab$$)
