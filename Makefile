@@ -1,5 +1,5 @@
 # The two commands of the README are `make demo` and `make test`; the rest is what they are made of.
-.PHONY: build demo demo-kube test prepare lint unit fuzz bench bench-dns install clean
+.PHONY: build demo demo-kube test prepare lint unit fuzz bench bench-dns bench-kube install clean
 
 # Root is asked for only where the kernel does not let users make namespaces (docs/labs.md).
 SUDO := $(shell [ "$$(id -u)" = 0 ] || { [ -n "$$XDG_RUNTIME_DIR" ] && unshare --user --map-root-user --net --mount true 2>/dev/null; } || echo sudo)
@@ -41,11 +41,17 @@ fuzz: # every fuzz test for FUZZTIME
 bench: build # the figures of docs/measurements.md
 	set -e; for fault in $(FAULTS); do bin/edgelab run quickstart $$fault --runs $(RUNS) --probe-interval 1ms; done
 
-bench-dns: build # edgedns beside gdnsd, Knot, NSD, CoreDNS and a bare echo; BENCHFLAGS="-o json --rounds 3"
+bench-dns: bin/benchdns # edgedns beside gdnsd, Knot, NSD, CoreDNS and a bare echo; BENCHFLAGS="-o json --rounds 3"
+	bin/benchdns $(BENCHFLAGS)
+
+bench-kube: bin/benchdns # edgedns beside CoreDNS, both with the endpoints of a real Kubernetes API
+	@./tools/kube/build >/dev/null
+	bin/benchdns --cluster 2000 $(BENCHFLAGS)
+
+bin/benchdns: build
 	cc -O2 -Wall -o bin/dnsgen tools/dnsgen/dnsgen.c -lm
 	cd tools/coredns && go build -trimpath -o ../../bin/coredns .
 	go build -o bin/benchdns ./internal/benchdns
-	bin/benchdns $(BENCHFLAGS)
 
 install: build # DESTDIR and PREFIX (/usr/local): programs, man pages, completions, units, samples
 	tools/install

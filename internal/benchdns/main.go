@@ -29,6 +29,8 @@ type options struct {
 	rounds           int
 	seconds          float64
 	rate             int
+	services         int
+	changes          int
 }
 
 func command() *cobra.Command {
@@ -46,6 +48,8 @@ func command() *cobra.Command {
 	f.IntVar(&o.rounds, "rounds", 5, "how often everything is measured")
 	f.Float64Var(&o.seconds, "seconds", 1, "how long one measurement takes")
 	f.IntVar(&o.rate, "rate", 50000, "queries a second of the open loop that tells latency")
+	f.IntVar(&o.services, "cluster", 0, "measure those that read a Kubernetes API, with so many `SERVICES` in it")
+	f.IntVar(&o.changes, "changes", 300, "of endpoints in the cluster, one after the other, to see when they are answered")
 	cmd.AddCommand(
 		&cobra.Command{Use: "echo ADDR", Hidden: true, Args: cobra.ExactArgs(1), RunE: func(_ *cobra.Command, args []string) error {
 			addr, err := netip.ParseAddrPort(args[0])
@@ -69,39 +73,60 @@ func command() *cobra.Command {
 }
 
 func (o options) run() error {
-	all, err := o.start()
-	defer func() {
-		for _, s := range all {
-			s.end()
-		}
-	}()
+	if o.services > 0 {
+		return o.runCluster()
+	}
+	all, err := o.start(zoneName, names, o.servers)
+	defer end(all)
 	if err != nil {
 		return err
 	}
+	rows, err := o.measure(all)
+	if err != nil {
+		return err
+	}
+	if err := o.print(rows, func() error { return printTable(os.Stdout, rows) }); err != nil {
+		return err
+	}
+	return rightAnswers(rows)
+}
+
+func end(all []*server) {
+	for _, s := range all {
+		s.end()
+	}
+}
+
+// measure has every server bear every load.
+func (o options) measure(all []*server) ([]row, error) {
 	loads := []load{
 		{name: "random names", queries: queriesRandom, seconds: o.seconds},
 		{name: "30 % NXDOMAIN", queries: queriesMissing, seconds: o.seconds},
 		{name: "one name", queries: queriesRandom, hot: true, seconds: o.seconds},
 		{name: fmt.Sprintf("%d q/s", o.rate), queries: queriesRandom, rate: o.rate, seconds: o.seconds},
 	}
-	rows, err := compare(loads, all, o.rounds, func(s string) { fmt.Fprintln(os.Stderr, s) })
-	if err != nil {
-		return err
-	}
-	if o.output == "json" {
-		err = json.NewEncoder(os.Stdout).Encode(rows)
-	} else {
-		err = printTable(os.Stdout, rows)
-	}
-	if n := wrongAnswers(rows); n > 0 {
-		return fmt.Errorf("%d wrong answers", n)
-	}
-	return err
+	return compare(loads, all, o.rounds, progress)
 }
 
-// start starts the servers that are wanted; those that run are returned with an error too.
-func (o options) start() (running []*server, err error) {
+func progress(s string) { fmt.Fprintln(os.Stderr, s) }
+
+// print prints what was measured for machines, or the table for people.
+func (o options) print(measured any, table func() error) error {
+	if o.output == "json" {
+		return json.NewEncoder(os.Stdout).Encode(measured)
+	}
+	return table()
+}
+
+func (o options) servers() ([]*server, error) {
 	self, err := os.Executable()
+	return servers(self, o.bin), err
+}
+
+// start starts the servers that are wanted of those that list returns, and says what they are asked for: n names below a zone.
+// Those that run are returned with an error too.
+func (o options) start(below string, n int, list func() ([]*server, error)) (running []*server, err error) {
+	all, err := list()
 	if err != nil {
 		return nil, err
 	}
@@ -114,13 +139,13 @@ func (o options) start() (running []*server, err error) {
 	}
 	generator = filepath.Join(o.bin, "dnsgen")
 	queriesRandom, queriesMissing = filepath.Join(dir, "random"), filepath.Join(dir, "missing")
-	if err := writeQueries(queriesRandom, 0); err != nil {
+	if err := writeQueries(queriesRandom, below, n, 0); err != nil {
 		return nil, err
 	}
-	if err := writeQueries(queriesMissing, 3); err != nil {
+	if err := writeQueries(queriesMissing, below, n, 3); err != nil {
 		return nil, err
 	}
-	for _, s := range servers(self, o.bin) {
+	for _, s := range all {
 		if !o.wants(s) {
 			continue
 		}

@@ -19,6 +19,7 @@ type server struct {
 	port    int
 	command func(dir string, addr netip.AddrPort) ([]string, error) // writes its files into dir
 	echo    bool                                                    // it answers with anything
+	ready   time.Duration                                           // from its start to its first right answers
 	pid     int
 	process *exec.Cmd
 }
@@ -146,10 +147,12 @@ func (s *server) start(root string) error {
 	if err := s.process.Start(); err != nil {
 		return err
 	}
+	began := time.Now()
 	s.pid = s.process.Process.Pid
-	if err := s.ready(); err != nil {
+	if err := s.await(); err != nil {
 		return fmt.Errorf("%w: see %s", err, log.Name())
 	}
+	s.ready = time.Since(began)
 	return s.signal(syscall.SIGSTOP)
 }
 
@@ -157,9 +160,9 @@ func (s *server) addr() netip.AddrPort {
 	return netip.AddrPortFrom(netip.IPv6Loopback(), uint16(s.port))
 }
 
-// ready waits for the first right answer.
-func (s *server) ready() error {
-	for range 100 {
+// await waits until answers are right.
+func (s *server) await() error {
+	for range 300 {
 		if r, err := generate(load{name: "ready", queries: queriesRandom, seconds: 0.01}, s); err == nil && r.Received > 0 && r.Wrong == 0 {
 			return nil
 		}

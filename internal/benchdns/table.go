@@ -46,12 +46,16 @@ func ratio(rows []row, r row, server string) string {
 	return fmt.Sprintf("%.2f", mine/its)
 }
 
-// wrongAnswers is how many there were in all.
-func wrongAnswers(rows []row) (n uint64) {
+// rightAnswers returns an error when there was a wrong one.
+func rightAnswers(rows []row) error {
+	var n uint64
 	for _, r := range rows {
 		for _, s := range r.Samples {
 			n += s.Wrong
 		}
 	}
-	return n
+	if n > 0 {
+		return fmt.Errorf("%d wrong answers", n)
+	}
+	return nil
 }

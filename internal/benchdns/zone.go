@@ -68,15 +68,16 @@ func writeConfig(path string, addr, metrics netip.AddrPort) error {
 	})
 }
 
-// writeQueries writes what is asked for; of every 10 names missing do not exist, and begin with nxc for the generator.
-func writeQueries(path string, missing int) error {
+// writeQueries writes n names below a zone that are asked for; of every 10 missing do not exist, and begin with nxc for the
+// generator.
+func writeQueries(path, below string, n, missing int) error {
 	random := rand.New(rand.NewPCG(1, uint64(missing)))
 	return writeLines(path, func(line func(string, ...any)) {
-		for i := range names {
+		for i := range n {
 			if random.IntN(10) < missing {
-				line("nxc%05d.%s", i, zoneName)
+				line("nxc%05d.%s", i, below)
 			} else {
-				line("%s", name(i))
+				line("svc%05d.%s", i, below)
 			}
 		}
 	})

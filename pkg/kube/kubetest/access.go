@@ -19,6 +19,7 @@ import (
 	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // Admin is the user who may do everything. maxUsers others, who are of the group, may do nothing until Grant.
@@ -128,6 +129,24 @@ func (c *Cluster) Try(user, method, path string, body, into any) error {
 		return nil
 	}
 	return json.Unmarshal(answer, into)
+}
+
+// Watch returns what the API tells the admin of a collection from now on, an event of JSON after the other, for three minutes.
+func (c *Cluster) Watch(ctx context.Context, path string) (io.ReadCloser, error) {
+	var list metav1.PartialObjectMetadataList
+	if err := c.Try(Admin, http.MethodGet, path+"?limit=1", nil, &list); err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url()+path+"?watch=true&resourceVersion="+list.ResourceVersion, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Authorization", "Bearer "+token(Admin))
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	return resp.Body, nil
 }
 
 // Do asks as the admin, and the test fails when it is refused.
