@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
 	"github.com/go-logr/logr"
@@ -135,8 +136,15 @@ func (c *client) list(ctx context.Context, r resource, namespace string, o metav
 
 func (c *client) watch(ctx context.Context, r resource, namespace string, o metav1.ListOptions) (watch.Interface, error) {
 	o.Watch = true
-	return r.of(c).Get().NamespaceIfScoped(namespace, namespace != "").Resource(r.name).VersionedParams(&o, parameters).Watch(ctx)
+	w, err := r.of(c).Get().NamespaceIfScoped(namespace, namespace != "").Resource(r.name).VersionedParams(&o, parameters).Watch(ctx)
+	if _, opened := w.(*watch.StreamWatcher); err == nil && !opened {
+		return nil, errHungUp
+	}
+	return w, err
 }
+
+// errHungUp stands for a watch that was never answered. client-go makes one of it that has ended, as if the API had spoken.
+var errHungUp = errors.New("the connection was closed without an answer")
 
 // quiet keeps client-go from logging: what readers are told, they tell themselves, once.
 func quiet(ctx context.Context) context.Context { return klog.NewContext(ctx, logr.Discard()) }

@@ -24,7 +24,7 @@ import (
 // API lists and watches like an API server, in JSON, and goes wrong as it is told to: what a real one does only after
 // minutes, or never when a test wants it to. It knows Services, Ingresses, EndpointSlices, Pods, Nodes and Leases.
 type API struct {
-	server *httptest.Server
+	url func() string // starts to listen
 
 	mu       sync.Mutex
 	revision int
@@ -45,14 +45,17 @@ type event struct {
 	Object any    `json:"object"`
 }
 
-// NewAPI starts an API without objects; it ends with the test.
+// NewAPI returns an API without objects. It listens from when it is first asked where, until the test ends.
 func NewAPI(t testing.TB) *API {
 	a := &API{
 		changed: make(map[string]int), objects: make(map[string]map[place]metav1.Object), streams: make(map[chan event]string),
 		leases: make(map[place]*coordinationv1.Lease),
 	}
-	a.server = httptest.NewServer(a)
-	t.Cleanup(func() { a.BreakWatches(); a.server.Close() })
+	a.url = sync.OnceValue(func() string {
+		server := httptest.NewServer(a)
+		t.Cleanup(func() { a.BreakWatches(); server.Close() })
+		return server.URL
+	})
 	return a
 }
 
@@ -74,7 +77,7 @@ func resourceOf(o metav1.Object) (name, kind, version string) {
 }
 
 // URL is where it listens.
-func (a *API) URL() string { return a.server.URL }
+func (a *API) URL() string { return a.url() }
 
 // Kubeconfig returns a file to speak to it.
 func (a *API) Kubeconfig(t testing.TB) string {
