@@ -33,7 +33,7 @@ var (
 )
 
 // newRouter is the other end of the session.
-func newRouter(t *testing.T) *bgptest.Peer {
+func newRouter(t testing.TB) *bgptest.Peer {
 	t.Helper()
 	addLoopback(t, routerAddress.String()+"/128")
 	return bgptest.NewPeer(t, bgptest.Config{Address: routerAddress, ASN: 65533, SpeakerASN: 64611})
@@ -289,7 +289,7 @@ func TestSecondSignal(t *testing.T) {
 
 func depreferred(e bgptest.Event) bool { return len(e.Path) > 1 && len(e.Communities) == 1 }
 
-func rewrite(t *testing.T, path, old, new string) {
+func rewrite(t testing.TB, path, old, new string) {
 	t.Helper()
 	content, err := os.ReadFile(path)
 	if err != nil {

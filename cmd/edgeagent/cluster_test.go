@@ -30,8 +30,8 @@ import (
 // podPort is where the endpoints of the tests listen.
 const podPort = 7080
 
-// clusterPlace is the file of an agent that has nothing but a cluster, and an API.
-func clusterPlace(t *testing.T, api *kubetest.API) (path, socket string) {
+// clusterPlace is the file of an agent that has a cluster, an API, and what more is given.
+func clusterPlace(t testing.TB, api *kubetest.API, more string) (path, socket string) {
 	t.Helper()
 	dir := t.TempDir()
 	socket = filepath.Join(dir, "agent.sock")
@@ -45,7 +45,7 @@ kubernetes:
   settle: 50ms
   drain: {wait: 100ms}
 api: {socket: %s, drains: %s}
-`, api.Kubeconfig(t), socket, filepath.Join(dir, "drains"))), socket
+%s`, api.Kubeconfig(t), socket, filepath.Join(dir, "drains"), more)), socket
 }
 
 func clusterNode(name string, cordoned bool) *corev1.Node {
@@ -82,7 +82,7 @@ func clusterSlice(service string, nodes ...string) *discoveryv1.EndpointSlice {
 	return s
 }
 
-func openPod(t *testing.T) net.Listener {
+func openPod(t testing.TB) net.Listener {
 	t.Helper()
 	l, err := net.Listen("tcp", fmt.Sprintf("[::1]:%d", podPort))
 	if err != nil {
@@ -127,7 +127,7 @@ func TestCluster(t *testing.T) {
 	router := newRouter(t)
 	api := clusterAPI(t)
 	pod := openPod(t)
-	path, socket := clusterPlace(t, api)
+	path, socket := clusterPlace(t, api, "")
 	p := startAgent(t, path)
 
 	router.WaitFor(vip6) // given by this agent, too
@@ -204,7 +204,7 @@ func TestClusterAfterKill(t *testing.T) {
 	router := newRouter(t)
 	api := clusterAPI(t)
 	openPod(t)
-	path, socket := clusterPlace(t, api)
+	path, socket := clusterPlace(t, api, "")
 	first := startAgent(t, path)
 	router.WaitFor(vip6)
 	first.signal(unix.SIGKILL)
@@ -232,6 +232,38 @@ func TestClusterAfterKill(t *testing.T) {
 	if left := ours(t); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
+}
+
+// An agent that starts while the API is away announces the services of its file at once, and what is of the
+// cluster when it comes.
+func TestClusterAwayAtStart(t *testing.T) {
+	nettest.Need(t)
+	router := newRouter(t)
+	api := clusterAPI(t)
+	openPod(t)
+	openService(t)
+	api.Refuse(func(*http.Request) int { return http.StatusServiceUnavailable })
+	path, socket := clusterPlace(t, api, `services:
+  - name: echo
+    vips: ["2001:db8:8::8/128"]
+    checks: [{name: socket, type: listener, proto: udp, port: 7007, interval: 50ms}]
+    settle: 50ms
+    drain: {wait: 100ms}
+`)
+	p := startAgent(t, path)
+	static := netip.MustParsePrefix("2001:db8:8::8/128")
+	router.WaitFor(static)
+	p.says("cannot be read")
+	s := eventuallyStatus(t, socket, "status", func(siteapi.Status) bool { return true })
+	if s.Cluster.Synced || len(s.Services) != 1 {
+		t.Errorf("%+v", s)
+	}
+	api.Refuse(nil)
+	router.WaitFor(vip6, static)
+	if status := p.signal(unix.SIGTERM); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+	router.WaitFor()
 }
 
 func TestClusterRefusesToStart(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 
 // A process is an edgeagent of its own: this test binary in another role.
 type process struct {
-	t   *testing.T
+	t   testing.TB
 	cmd *exec.Cmd
 	out output
 }
@@ -44,7 +44,7 @@ func (o *output) String() string {
 }
 
 // startAs runs edgeagent with arguments; it is killed at the end of the test at the latest.
-func startAs(t *testing.T, as string, args ...string) *process {
+func startAs(t testing.TB, as string, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, cmd: exec.Command("/proc/self/exe", args...), out: output{changed: make(chan struct{}, 1)}}
 	p.cmd.Env = append(os.Environ(), role+"="+as)
@@ -64,7 +64,7 @@ func startAs(t *testing.T, as string, args ...string) *process {
 	return p
 }
 
-func startAgent(t *testing.T, config string) *process {
+func startAgent(t testing.TB, config string) *process {
 	t.Helper()
 	return startAs(t, "agent", "--config", config)
 }
@@ -98,7 +98,7 @@ func (p *process) says(text string) {
 }
 
 // write makes a file in a fresh directory.
-func write(t *testing.T, name, content string) string {
+func write(t testing.TB, name, content string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {

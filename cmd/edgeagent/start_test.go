@@ -133,7 +133,7 @@ func TestSecondAgent(t *testing.T) {
 }
 
 // addLoopback adds an address to lo until the end of the test.
-func addLoopback(t *testing.T, address string) {
+func addLoopback(t testing.TB, address string) {
 	t.Helper()
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {
