@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync"
 
 	"github.com/go-logr/logr"
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -37,10 +38,11 @@ const (
 	queriesAtOnce    = 40
 )
 
+// They are made when they are first needed: who links this and has no cluster does without them.
 var (
-	scheme     = newScheme()
-	codecs     = serializer.NewCodecFactory(scheme)
-	parameters = runtime.NewParameterCodec(scheme)
+	scheme     = sync.OnceValue(newScheme)
+	codecs     = sync.OnceValue(func() serializer.CodecFactory { return serializer.NewCodecFactory(scheme()) })
+	parameters = sync.OnceValue(func() runtime.ParameterCodec { return runtime.NewParameterCodec(scheme()) })
 )
 
 func newScheme() *runtime.Scheme {
@@ -61,7 +63,7 @@ func newClient(cfg *rest.Config) (*client, error) {
 	cfg.QPS, cfg.Burst = queriesPerSecond, queriesAtOnce
 	cfg.ContentType = runtime.ContentTypeProtobuf
 	cfg.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
-	cfg.NegotiatedSerializer = codecs.WithoutConversion()
+	cfg.NegotiatedSerializer = codecs().WithoutConversion()
 	shared, err := rest.HTTPClientFor(cfg)
 	if err != nil {
 		return nil, err
@@ -130,13 +132,13 @@ var resources = []resource{servicesKind, ingressesKind, slicesKind, podsKind}
 
 func (c *client) list(ctx context.Context, r resource, namespace string, o metav1.ListOptions) (runtime.Object, error) {
 	all := r.list()
-	err := r.of(c).Get().NamespaceIfScoped(namespace, namespace != "").Resource(r.name).VersionedParams(&o, parameters).Do(ctx).Into(all)
+	err := r.of(c).Get().NamespaceIfScoped(namespace, namespace != "").Resource(r.name).VersionedParams(&o, parameters()).Do(ctx).Into(all)
 	return all, err
 }
 
 func (c *client) watch(ctx context.Context, r resource, namespace string, o metav1.ListOptions) (watch.Interface, error) {
 	o.Watch = true
-	w, err := r.of(c).Get().NamespaceIfScoped(namespace, namespace != "").Resource(r.name).VersionedParams(&o, parameters).Watch(ctx)
+	w, err := r.of(c).Get().NamespaceIfScoped(namespace, namespace != "").Resource(r.name).VersionedParams(&o, parameters()).Watch(ctx)
 	if _, opened := w.(*watch.StreamWatcher); err == nil && !opened {
 		return nil, errHungUp
 	}

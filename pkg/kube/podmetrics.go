@@ -24,7 +24,7 @@ func newMetricsAPI(cfg *rest.Config) (*http.Client, rest.Interface, error) {
 	cfg = rest.CopyConfig(cfg)
 	cfg.UserAgent = "anyedge"
 	cfg.ContentType = runtime.ContentTypeJSON
-	cfg.NegotiatedSerializer = codecs.WithoutConversion()
+	cfg.NegotiatedSerializer = codecs().WithoutConversion()
 	shared, err := rest.HTTPClientFor(cfg)
 	if err != nil {
 		return nil, nil, err

@@ -66,7 +66,7 @@ func (w *scribe) patch(ctx context.Context, c rest.Interface, resource string, o
 		return err
 	}
 	err = c.Patch(kind).Namespace(o.namespace).Resource(resource).Name(o.name).SubResource("status").
-		VersionedParams(&metav1.PatchOptions{FieldManager: w.controller}, parameters).Body(body).Do(ctx).Error()
+		VersionedParams(&metav1.PatchOptions{FieldManager: w.controller}, parameters()).Body(body).Do(ctx).Error()
 	if err == nil {
 		w.metrics.writes.WithLabelValues("Written").Inc()
 	}
