@@ -29,10 +29,10 @@ func (p *Picker) rank(dst []netip.Addr, client netip.Prefix) []netip.Addr {
 	key := hashOf(client.Masked().Addr()) + uint64(client.Bits())
 	for i, r := range p.ranked {
 		s := r.score(key)
-		if len(scores) == p.answers && s <= scores[len(scores)-1] {
+		if len(scores) == p.Size() && s <= scores[len(scores)-1] {
 			continue
 		}
-		if len(scores) < p.answers {
+		if len(scores) < p.Size() {
 			scores, dst = append(scores, 0), append(dst, netip.Addr{})
 		}
 		j := len(scores) - 1

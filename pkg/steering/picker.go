@@ -7,19 +7,20 @@ import (
 )
 
 // A Picker answers for one service and address family, as its endpoints were when it was made. Safe for concurrent use,
-// without locks; it allocates nothing.
+// without locks; it allocates nothing. It has two cache lines, and what every Pick by turns needs is in the first: a site may have ten
+// thousand, and none is in the processor's cache.
 type Picker struct {
 	addrs   []netip.Addr
-	answers int
-	reason  string        // of panic; empty: none
-	holds   time.Duration // how long it takes checks at least to change who may answer; 0: not known
-	hasty   bool          // it will change soon
+	order   []int32       // of addrs; who is first in one answer after the other. Not of Hash
+	next    atomic.Uint64 // index in order of the first address of the next answer, modulo its length
+	answers int32
+	policy  int8
+	hasty   bool // it will change soon
 
-	order []int32       // of addrs; who is first in one answer after the other. Not of Hash
-	next  atomic.Uint64 // index in order of the first address of the next answer, modulo its length
-	lags  []float64     // of addrs: how many turns each was due when order began; nil: none
-
-	ranked []ranked // by Hash: the same as addrs, ready to be ranked
+	reason string        // of panic; empty: none
+	holds  time.Duration // how long it takes checks at least to change who may answer; 0: not known
+	ranked []ranked      // by Hash: the same as addrs, ready to be ranked
+	lags   *[]float64    // of addrs: how many turns each was due when order began; nil: none
 }
 
 // NewPicker compiles the picker of a service and family. start is any number; it decides who is first, so that sites
@@ -42,19 +43,19 @@ func (p *Picker) Follow(s Service, f Family) *Picker {
 		return n
 	}
 	turns := shares(weights)
-	n.lags = p.lagsOf(n.addrs, turns)
-	n.order = order(turns, n.lags)
+	lags := p.lagsOf(n.addrs, turns)
+	n.lags, n.order = &lags, order(turns, lags)
 	return n
 }
 
 // newPicker compiles all but the turns, which are by the weights; nil: there are none.
 func newPicker(s Service, f Family) (*Picker, []float64) {
 	c := s.eligible(f)
-	p := &Picker{reason: c.reason}
+	p := &Picker{policy: int8(s.Policy), reason: c.reason}
 	p.holds, p.hasty = s.last(f, c)
 	endpoints, weights := s.weigh(c.endpoints)
 	p.addrs = addresses(endpoints)
-	p.answers = min(max(s.Answers, 1), len(endpoints))
+	p.answers = int32(min(max(s.Answers, 1), len(endpoints)))
 	switch {
 	case len(endpoints) == 0:
 		return p, nil
@@ -88,8 +89,10 @@ func (p *Picker) lagsOf(addrs []netip.Addr, turns []int) []float64 {
 		return nil
 	}
 	due := make(map[netip.Addr]float64, len(p.addrs))
-	for i, lag := range p.lags {
-		due[p.addrs[i]] = lag
+	if p.lags != nil {
+		for i, lag := range *p.lags {
+			due[p.addrs[i]] = lag
+		}
 	}
 	at := p.next.Load() % uint64(len(p.order))
 	for _, i := range p.order {
@@ -127,7 +130,7 @@ func (p *Picker) Pick(dst []netip.Addr, client netip.Prefix) []netip.Addr {
 // turn appends the answer that begins at an index in order.
 func (p *Picker) turn(dst []netip.Addr, at uint64) []netip.Addr {
 	begin := len(dst)
-	for len(dst) < begin+p.answers {
+	for len(dst) < begin+p.Size() {
 		if a := p.addrs[p.order[at%uint64(len(p.order))]]; !contains(dst[begin:], a) {
 			dst = append(dst, a)
 		}
@@ -145,17 +148,28 @@ func contains(addrs []netip.Addr, a netip.Addr) bool {
 	return false
 }
 
-// Touch reads the memory that the next Pick needs, and returns something of it. Who is to pick from many pickers touches all of
-// them first: then the processor fetches it for several at a time.
+// Touch and Fetch read the memory that the next Pick needs, and return something of it. Who is to pick from many pickers touches all of
+// them first, and then has all of them fetch the addresses: the processor gets it for several at a time.
 func (p *Picker) Touch() int {
 	if len(p.order) == 0 {
 		return len(p.ranked)
 	}
-	return p.addrs[p.order[p.next.Load()%uint64(len(p.order))]].BitLen()
+	return int(p.order[p.next.Load()%uint64(len(p.order))]) + len(p.reason)
+}
+
+// Fetch follows Touch.
+func (p *Picker) Fetch() int {
+	if len(p.addrs) == 0 {
+		return 0
+	}
+	return p.addrs[0].BitLen() + p.addrs[len(p.addrs)-1].BitLen()
 }
 
 // Size is how many addresses Pick appends.
-func (p *Picker) Size() int { return p.answers }
+func (p *Picker) Size() int { return int(p.answers) }
+
+// Policy is the service's.
+func (p *Picker) Policy() Policy { return Policy(p.policy) }
 
 // Empty tells that the service has no endpoint of the family.
 func (p *Picker) Empty() bool { return len(p.addrs) == 0 }
