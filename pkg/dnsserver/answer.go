@@ -119,12 +119,8 @@ func (n *node) pick(m *dns.Msg, q dns.Question, f steering.Family, c *client) *d
 	if reason := p.Panic(); reason != "" {
 		why = extended(dns.ExtendedErrorCodeOther, reason)
 	}
-	var from netip.Prefix
-	if sv.Policy == steering.Hash && !p.Empty() {
-		from = c.prefix()
-	}
 	c.note(n.cell, sv, p.Empty())
-	m.Answer = appendAddresses(nil, q.Name, ttl, c.pick(p, room[:0], from), f)
+	m.Answer = appendAddresses(nil, q.Name, ttl, c.pick(p, room[:0]), f)
 	return why
 }
 

@@ -31,7 +31,7 @@ type batch struct {
 	outVec   [batchWidth]unix.Iovec
 	from     [batchWidth]unix.RawSockaddrInet6 // has room for IPv4's
 	control  [batchWidth][controlRoom]byte
-	queries  [batchWidth][queryRoom]byte
+	queries  [batchWidth][queryRoom + 64]byte // their beginnings would share the few places of the nearest cache, were they a power of two apart
 	replies  [batchWidth][udpPayload]byte
 	used     int  // of in, by the last read
 	queued   bool // the last read found more than one

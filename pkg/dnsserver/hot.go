@@ -15,8 +15,9 @@ import (
 // path's; for what both can answer they answer the same (FuzzPaths).
 
 const (
-	optSize   = 11
-	pointer16 = 0xc000
+	optSize    = 11
+	recordHead = 12 // of a record whose name is a pointer, before its data
+	pointer16  = 0xc000
 )
 
 // hot answers a query, of which q was read, into out, which has room for udpPayload octets. Nil: the full path has to answer.
@@ -24,7 +25,7 @@ func (s *snapshot) hot(out, query []byte, q *question) ([]byte, exchange) {
 	if !s.synced || q.qtype == dns.TypeAXFR || q.qtype == dns.TypeIXFR {
 		return nil, exchange{}
 	}
-	n, c := s.wire[string(q.name[:q.size])], s.access.of(q.address)
+	n, c := s.wire.find(q.name[:q.size]), s.access.of(q.address)
 	q.view = c.view
 	if n == nil {
 		return s.hotMissing(out, query, q, c)
@@ -61,7 +62,7 @@ func (s *snapshot) hotMissing(out, query []byte, q *question, c *class) ([]byte,
 	for depth := 1; len(rest) > 1; depth++ {
 		label := rest[1 : 1+int(rest[0])]
 		rest = rest[1+int(rest[0]):]
-		n := s.wire[string(rest)]
+		n := s.wire.find(rest)
 		switch {
 		case n == nil:
 		case !c.mayAsk(n.zone, nil):
@@ -94,8 +95,8 @@ func (n *node) hotAddresses(out, query []byte, q *question, f steering.Family) (
 		if p.Panic() != "" || !q.fit(p.Size()*addressSize(f), n.zone, stale) {
 			return nil, exchange{} // before a turn is taken: the full path takes one
 		}
-		addrs, ttl = sv.picks(addrs, f, &q.client), n.zone.keep(p)
-		x.picked, x.why = n.cell.number, sv.Policy.String()
+		addrs, ttl = q.pick(p, addrs), n.zone.keep(p)
+		x.picked, x.why = n.cell.number, p.Policy().String()
 	case healthName:
 		addrs = ofFamily(addrs, n.zone.addresses, f)
 	case nameServer:
@@ -117,9 +118,9 @@ func (n *node) hotAddresses(out, query []byte, q *question, f steering.Family) (
 // addressSize is that of an address record under a name that was there before.
 func addressSize(f steering.Family) int {
 	if f == steering.IPv4 {
-		return 12 + 4
+		return recordHead + 4
 	}
-	return 12 + 16
+	return recordHead + 16
 }
 
 // fit tells whether records of a size fit behind the question, with the OPT record.
@@ -133,8 +134,13 @@ func (q *question) addresses(out []byte, rrtype uint16, ttl uint32, addrs []neti
 	if rrtype == dns.TypeA {
 		rdata = 4
 	}
-	for _, a := range addrs {
-		out = q.record(out, rrtype, ttl, rdata)
+	begin := len(out)
+	for i, a := range addrs {
+		if i == 0 {
+			out = q.record(out, rrtype, ttl, rdata)
+		} else {
+			out = append(out, out[begin:begin+recordHead]...) // they begin alike
+		}
 		b := a.As16()
 		out = append(out, b[16-rdata:]...)
 	}

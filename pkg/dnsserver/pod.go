@@ -227,7 +227,7 @@ func (n *node) serviceRecords(m *dns.Msg, q dns.Question, c *client) *dns.EDNS0_
 	}
 	for _, p := range sv.pickers {
 		var room [maxAnswers]netip.Addr
-		for rank, a := range c.pick(p, room[:0], c.prefix()) {
+		for rank, a := range c.pick(p, room[:0]) {
 			if i := slices.IndexFunc(targets, func(t target) bool { return sv.addressOf(t) == a }); i >= 0 {
 				add(targets[i], rank)
 			}

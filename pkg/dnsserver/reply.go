@@ -30,18 +30,17 @@ func (p proto) String() string {
 
 // An exchange is what is to be told of one query: either dropped, for a reason, or answered.
 type exchange struct {
-	dropped dropReason
-	qtype   uint16
-	rcode   int
-
+	rcode      int
+	qtype      uint16
 	place      uint16 // zone and view, as numbers has them
 	picked     uint16 // the service whose endpoints were picked, as numbers has it; 0: none were
+	dropped    dropReason
 	prohibited bool   // because of who asks
 	why        string // for the query log; empty: nothing to tell
 }
 
 // dropReason tells why a message got no answer.
-type dropReason int
+type dropReason uint8
 
 const (
 	answered dropReason = iota

@@ -36,7 +36,7 @@ func (s *Server) handle(query []byte, c *client, t *tally) (out []byte) {
 	c.scan(query)
 	s.guard.Load().seal(c, t, s.moment(time.Now()))
 	out, x := s.current.Load().reply(nil, query, c)
-	t.count(x)
+	t.count(&x)
 	s.queries.take(&x, t.proto, c.address, out)
 	return out
 }

@@ -385,7 +385,7 @@ func TestPanickingWarmth(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.current.Store(&snapshot{wire: map[string]*node{"\x01x\x00": {cell: new(cell)}}})
+	s.current.Store(&snapshot{wire: newIndex([]node{{wire: "\x01x\x00", cell: new(cell)}})})
 	b := newBatch(false)
 	for i := range warmFrom {
 		b.in[i].len = uint32(copy(b.queries[i][:], pack(t, ask("x. AAAA"))))

@@ -14,16 +14,17 @@ import (
 )
 
 // A service is what is known of one at a time, ready to answer. It lives on from snapshot to snapshot while its content stays
-// the same, so that a change of one service does not disturb the turns of the others.
+// the same, so that a change of one service does not disturb the turns of the others. What every answer needs comes first: it shares a
+// cache line.
 type service struct {
-	steering.Service
 	pickers [2]*steering.Picker // by steering.Family
-	targets []target            // of SRV records
+	views   []*service          // as each view has it, nil where it does not; no list: all have the service itself
+	steering.Service
+	targets []target // of SRV records
 	binding binding
 	turn    atomic.Uint64 // index of the first target of the next answer, modulo their number
 	states  [3]int        // endpoints by steering.State
 	access  *access       // that views were made by; nil: there are none
-	views   []*service    // as each view has it, nil where it does not; no list: all have the service itself
 	places  sync.Map      // *service by place: those that were asked for
 }
 
@@ -93,12 +94,12 @@ func sameNames(a, b steering.Service) bool {
 // A cell is the place of a service among the names of a snapshot. It stays, and what is known of the service is replaced
 // in it as one: whoever answers loads it once.
 type cell struct {
-	zone   *zone
-	number uint16                    // of the service, for counters
-	rank   int                       // among the services of the content
-	taken  []netip.Addr              // names of pods that have another meaning: no endpoint may have these addresses
 	now    atomic.Pointer[service]   // never nil
 	stale  atomic.Pointer[staleness] // nil: what is known is what there is
+	zone   *zone
+	number uint16       // of the service, for counters
+	rank   int          // among the services of the content
+	taken  []netip.Addr // names of pods that have another meaning: no endpoint may have these addresses
 
 	semantic semanticCells // nil: it has no names that state a policy
 }

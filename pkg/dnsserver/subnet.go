@@ -40,8 +40,12 @@ func (c *client) note(n *cell, sv *service, none bool) {
 	}
 }
 
-// pick takes a turn, or looks whose it is.
-func (c *client) pick(p *steering.Picker, dst []netip.Addr, from netip.Prefix) []netip.Addr {
+// pick appends what is picked for the client: it takes a turn, or looks whose it is.
+func (c *client) pick(p *steering.Picker, dst []netip.Addr) []netip.Addr {
+	var from netip.Prefix
+	if p.Policy() == steering.Hash && !p.Empty() {
+		from = c.prefix()
+	}
 	if c.peek {
 		return p.Peek(dst, from)
 	}

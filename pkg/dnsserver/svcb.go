@@ -110,16 +110,6 @@ func newBinding(s steering.Service) (b binding) {
 // noDefaultALPN tells that the endpoints do not speak what every HTTPS record promises (RFC 9460 section 7.1.2).
 func noDefaultALPN(s steering.Service) bool { return isHTTP(s) && !slices.Contains(s.ALPN, "http/1.1") }
 
-// picks appends what is picked of a family for a client.
-func (s *service) picks(dst []netip.Addr, f steering.Family, c *client) []netip.Addr {
-	p := s.pickers[f]
-	var prefix netip.Prefix
-	if s.Policy == steering.Hash && !p.Empty() {
-		prefix = c.prefix()
-	}
-	return c.pick(p, dst, prefix)
-}
-
 // bindings answers with the pods picked for this answer: in one record when they share a port, else in one for each. They are of equal
 // priority, which clients choose among at random (RFC 9460 section 2.4.1); by Hash the client's first pod comes first.
 func (n *node) bindings(m *dns.Msg, q dns.Question, c *client) *dns.EDNS0_EDE {
@@ -129,7 +119,7 @@ func (n *node) bindings(m *dns.Msg, q dns.Question, c *client) *dns.EDNS0_EDE {
 	}
 	ttl, why := sv.ttl(n.zone)
 	var room6, room4 [maxAnswers]netip.Addr
-	v6, v4 := sv.picks(room6[:0], steering.IPv6, c), sv.picks(room4[:0], steering.IPv4, c)
+	v6, v4 := c.pick(sv.pickers[steering.IPv6], room6[:0]), c.pick(sv.pickers[steering.IPv4], room4[:0])
 	if sv.binding.port != 0 {
 		if len(v6)+len(v4) > 0 {
 			m.Answer = []dns.RR{sv.record(q, ttl, 1, ".", sv.binding.port, v6, v4)}
@@ -206,11 +196,11 @@ func (n *node) hotBindings(out, query []byte, q *question) ([]byte, exchange) {
 		return n.zone.hotNothing(out, query, q, dns.RcodeSuccess, stale)
 	}
 	rdata := 2 + 1 + len(sv.binding.params) + hintSize(n6, 16) + hintSize(n4, 4)
-	if !q.fit(12+rdata+n6*addressSize(steering.IPv6)+n4*addressSize(steering.IPv4), n.zone, stale) {
+	if !q.fit(recordHead+rdata+n6*addressSize(steering.IPv6)+n4*addressSize(steering.IPv4), n.zone, stale) {
 		return nil, exchange{} // before a turn is taken: the full path takes one
 	}
 	var room6, room4 [maxAnswers]netip.Addr
-	v6, v4 := sv.picks(room6[:0], steering.IPv6, &q.client), sv.picks(room4[:0], steering.IPv4, &q.client)
+	v6, v4 := q.pick(sv.pickers[steering.IPv6], room6[:0]), q.pick(sv.pickers[steering.IPv4], room4[:0])
 	ttl, _ := sv.ttl(n.zone)
 	out = q.begin(out, query, dns.RcodeSuccess, 1, 0)
 	out = q.record(out, q.qtype, ttl, rdata)

@@ -54,7 +54,7 @@ type counts struct {
 }
 
 // count counts one message that was read.
-func (t *tally) count(x exchange) {
+func (t *tally) count(x *exchange) {
 	if x.dropped != answered {
 		t.drop(x.dropped)
 		return

@@ -90,7 +90,7 @@ func (s *Server) answer(buf, query []byte, q *question, client netip.Addr, t *ta
 	if !stop && out == nil {
 		out, x = now.reply(buf, query, &q.client)
 	}
-	t.count(x)
+	t.count(&x)
 	s.queries.take(&x, t.proto, client, out)
 	return out
 }

@@ -13,31 +13,52 @@ const warmFrom = 4
 
 // warm touches what the answers to the first n queries of a batch will be made of. It changes no answer. What is known of a name is
 // spread over memory that no cache holds when there are ten thousand names, each part found by the one before: who answers query by query
-// waits for memory a third of the time. In loops that do nothing else, the processor has the loads of many queries under way together.
+// waits for memory most of the time. In short loops that each go one part further, for all queries, the processor has the loads of many
+// queries under way together.
 func (s *snapshot) warm(b *batch, n int) {
-	if n < warmFrom {
+	if n < warmFrom || len(s.wire.slots) == 0 {
 		return
 	}
-	var cells [batchWidth]*cell
-	var families [batchWidth]steering.Family
-	var pickers [batchWidth]*steering.Picker
-	found := 0
+	var w [batchWidth]struct {
+		hash    uint64
+		family  steering.Family
+		node    *node
+		cell    *cell
+		service *service
+	}
+	named, found := 0, 0
 	for i := range n {
 		query, _ := b.query(i)
-		q := &b.question
-		if len(query) <= headerSize || !q.readName(query[headerSize:]) {
-			continue
+		if q := &b.question; len(query) > headerSize && q.readName(query[headerSize:]) {
+			w[named].hash, w[named].family = s.wire.hash(q.name[:q.size]), familyOf(query[headerSize+q.size:])
+			named++
 		}
-		if c := s.wire[string(q.name[:q.size])]; c != nil && c.cell != nil {
-			cells[found], families[found] = c.cell, familyOf(query[headerSize+q.size:])
+	}
+	for i := range named {
+		w[i].node = s.wire.guess(w[i].hash)
+	}
+	for _, one := range w[:named] {
+		if n := one.node; n != nil && n.cell != nil {
+			w[found].family, w[found].cell = one.family, n.cell
+			b.warmed += int(n.wire[0])
 			found++
 		}
 	}
-	for i, c := range cells[:found] {
-		pickers[i] = c.load().pickers[families[i]]
+	for i := range found {
+		w[i].service = w[i].cell.load()
+	}
+	var pickers [batchWidth]*steering.Picker
+	for i := range found {
+		pickers[i] = w[i].service.pickers[w[i].family]
+	}
+	for _, p := range pickers[:found] {
+		b.warmed += p.Size()
 	}
 	for _, p := range pickers[:found] {
 		b.warmed += p.Touch()
+	}
+	for _, p := range pickers[:found] {
+		b.warmed += p.Fetch()
 	}
 }
 
