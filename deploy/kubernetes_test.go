@@ -175,17 +175,8 @@ func podOf(t *testing.T, o *unstructured.Unstructured) corev1.PodSpec {
 
 // The API takes every object as it is, with nothing in it that it does not know, and nodes run the pods.
 func TestManifestsApply(t *testing.T) {
-	c := kubetest.Start(t)
+	c := monitored(t)
 	c.Node(t, "node-0")
-	definitions, err := os.ReadFile(c.File("servicemonitors.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, o := range kubetest.Manifests(t, definitions) {
-		if _, err := c.Apply(o, false); err != nil {
-			t.Fatal(err)
-		}
-	}
 	for from, render := range renders {
 		for _, variant := range variants {
 			t.Run(from+"/"+variant, func(t *testing.T) {
@@ -197,6 +188,22 @@ func TestManifestsApply(t *testing.T) {
 			})
 		}
 	}
+}
+
+// monitored returns a cluster that knows what a ServiceMonitor is.
+func monitored(t *testing.T) *kubetest.Cluster {
+	t.Helper()
+	c := kubetest.Start(t)
+	definitions, err := os.ReadFile(c.File("servicemonitors.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range kubetest.Manifests(t, definitions) {
+		if _, err := c.Apply(o, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return c
 }
 
 // apply makes the namespace, has everything else judged, and then stored.
@@ -321,7 +328,7 @@ func violations(err error) string {
 
 // The service accounts have the rights of their roles.
 func TestAccounts(t *testing.T) {
-	c := kubetest.Start(t)
+	c := monitored(t)
 	for from, render := range renders {
 		t.Run(from, func(t *testing.T) {
 			all := render(t, "edge")
