@@ -129,6 +129,9 @@ func linked(t *testing.T) (near, far netip.Addr) {
 func upLink(t *testing.T, name, a string) {
 	t.Helper()
 	l, err := netlink.LinkByName(name)
+	if err == nil && name != "lo" {
+		err = netlink.LinkSetIP6AddrGenMode(l, 1) // an address that the kernel makes could become the source of packets
+	}
 	if err == nil {
 		err = netlink.LinkSetUp(l)
 	}
