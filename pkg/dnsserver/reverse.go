@@ -8,8 +8,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/miekg/dns"
-
 	"github.com/anyedge/anyedge/pkg/steering"
 )
 
@@ -138,7 +136,10 @@ func reversePrefix(name string) (netip.Prefix, bool) {
 			return netip.Prefix{}, false
 		}
 	}
-	labels := dns.SplitDomainName(rest)
+	var labels []string
+	if rest != "" {
+		labels = strings.Split(rest, ".") // one with an escaped dot is no number anyway
+	}
 	if len(labels)*step > 8*size {
 		return netip.Prefix{}, false
 	}
@@ -160,5 +161,5 @@ func cutParent(name, ancestor string) (rest string, is bool) {
 		return "", true
 	}
 	rest, is = strings.CutSuffix(name, "."+ancestor)
-	return rest, is
+	return rest, is && rest != ""
 }

@@ -22,7 +22,7 @@ func TestReversePrefix(t *testing.T) {
 	}
 	for _, name := range []string{
 		".", "arpa.", "e164.arpa.", "xin-addr.arpa.", "01.in-addr.arpa.", "256.in-addr.arpa.", "-1.in-addr.arpa.", "+1.in-addr.arpa.", "0x1.in-addr.arpa.", "a.in-addr.arpa.",
-		"1.2.3.4.5.in-addr.arpa.", "0/25.2.0.192.in-addr.arpa.", "g.ip6.arpa.", "10.ip6.arpa.", "A.ip6.arpa.", `\049.ip6.arpa.`,
+		"1.2.3.4.5.in-addr.arpa.", "0/25.2.0.192.in-addr.arpa.", "g.ip6.arpa.", ".in-addr.arpa.", "1.2.3.4..in-addr.arpa.", "1..2.in-addr.arpa.", `1\.2.in-addr.arpa.`, "10.ip6.arpa.", "A.ip6.arpa.", `\049.ip6.arpa.`,
 	} {
 		if got, ok := reversePrefix(name); ok {
 			t.Errorf("%s is %s, want none", name, got)
