@@ -2,12 +2,16 @@
 package deploy_test
 
 import (
+	"debug/buildinfo"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/anyedge/anyedge/pkg/kube/kubetest"
 )
@@ -43,6 +47,41 @@ func run(t *testing.T, name string, args ...string) string {
 		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
 	}
 	return string(out)
+}
+
+// The bill of materials of a program tells of all that is linked into it.
+func TestBillOfMaterials(t *testing.T) {
+	dir := t.TempDir()
+	program := filepath.Join(bin, "edgedns")
+	cmd := exec.CommandContext(t.Context(), "go", "run", ".", dir, program)
+	cmd.Dir = "../tools/sbom"
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "edgedns.cdx.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		BOMFormat, SpecVersion string
+		Components             []struct{ PURL string }
+	}
+	if err := json.Unmarshal(text, &got); err != nil {
+		t.Fatal(err)
+	}
+	info, err := buildinfo.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := got
+	want.BOMFormat, want.SpecVersion = "CycloneDX", "1.6"
+	want.Components = []struct{ PURL string }{{"pkg:golang/std@" + strings.TrimPrefix(info.GoVersion, "go")}}
+	for _, m := range info.Deps {
+		want.Components = append(want.Components, struct{ PURL string }{"pkg:golang/" + m.Path + "@" + m.Version})
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
 }
 
 // The images build, hold the programs that the labs name, and run them; edgedns does so as an ordinary user.
