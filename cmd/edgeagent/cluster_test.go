@@ -33,6 +33,12 @@ const podPort = 7080
 // clusterPlace is the file of an agent that has a cluster, an API, and what more is given.
 func clusterPlace(t testing.TB, api *kubetest.API, more string) (path, socket string) {
 	t.Helper()
+	return nodePlace(t, api.Kubeconfig(t), "", more)
+}
+
+// nodePlace is that of an agent on n1, with what more there is of its cluster, and beside it.
+func nodePlace(t testing.TB, kubeconfig, cluster, more string) (path, socket string) {
+	t.Helper()
 	dir := t.TempDir()
 	socket = filepath.Join(dir, "agent.sock")
 	return write(t, "agent.yaml", fmt.Sprintf(`site: mec-1
@@ -44,8 +50,8 @@ kubernetes:
   check: {interval: 50ms, rise: 1, fall: 2}
   settle: 50ms
   drain: {wait: 100ms}
-api: {socket: %s, drains: %s}
-%s`, api.Kubeconfig(t), socket, filepath.Join(dir, "drains"), more)), socket
+%sapi: {socket: %s, drains: %s}
+%s`, kubeconfig, cluster, socket, filepath.Join(dir, "drains"), more)), socket
 }
 
 func clusterNode(name string, cordoned bool) *corev1.Node {

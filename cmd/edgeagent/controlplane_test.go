@@ -91,7 +91,8 @@ func TestControlPlaneServices(t *testing.T) {
 		t.Cleanup(func() { c.Delete(t, stored) })
 	}
 	router := newRouter(t)
-	p := startAgent(t, realPlace(t, c, user, ns))
+	path, _ := nodePlace(t, c.Kubeconfig(t, user), "  lease: {namespace: "+ns+"}\n", "")
+	p := startAgent(t, path)
 	router.WaitFor(vip6)
 	var service corev1.Service
 	c.Do(t, http.MethodGet, "/api/v1/namespaces/"+ns+"/services/web", nil, &service)
@@ -136,24 +137,6 @@ func podAt(t *testing.T, address string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-}
-
-// realPlace is the file of an agent on n1 that speaks to the API as a user.
-func realPlace(t *testing.T, c *kubetest.Cluster, user, namespace string) (path string) {
-	t.Helper()
-	dir := t.TempDir()
-	return write(t, "agent.yaml", fmt.Sprintf(`site: mec-1
-bgp: {asn: 64611, router_id: 10.0.0.1, neighbors: [{address: "fd00:1::1", asn: 65533}]}
-kubernetes:
-  kubeconfig: %s
-  node: n1
-  pools: [{name: edge, prefixes: ["2001:db8:7::/112"]}]
-  check: {interval: 50ms, rise: 1, fall: 2}
-  settle: 50ms
-  drain: {wait: 100ms}
-  lease: {namespace: %s}
-api: {socket: %s/agent.sock, drains: %s/drains}
-`, c.Kubeconfig(t, user), namespace, dir, dir))
 }
 
 // cordon says whether pods may be given to a node.
