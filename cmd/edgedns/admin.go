@@ -151,7 +151,7 @@ func qualified(name string) string {
 }
 
 func summary(st dnsserver.Standing) dnsapi.Summary {
-	s := dnsapi.Summary{Name: st.Name, Policy: st.Policy.String(), Answers: st.Answers, Endpoints: len(st.Endpoints), Stale: st.Stale}
+	s := dnsapi.Summary{Name: st.Name, Policy: st.Policy.String(), Answers: st.AnswerSize(), Endpoints: len(st.Endpoints), Stale: st.Stale}
 	for _, e := range st.Endpoints {
 		if e.State == steering.Up {
 			s.Up++

@@ -74,7 +74,7 @@ func steered(list item, zones zones, node string) []DNSService {
 		s := DNSService{Service: steering.Service{
 			Name:    o.need("name", "the name, such as api.edge.example.").domain("a name, such as api.edge.example."),
 			Policy:  policy(o.get("policy")),
-			Answers: int(o.get("answers").integer(1, 1, maxAnswers)),
+			Answers: int(o.get("answers").integer(0, 1, maxAnswers)),
 		}}
 		names.once(o.get("name"), s.Name)
 		zones.place(o.get("name"), s.Name)

@@ -242,7 +242,7 @@ func (s *snapshot) explanation(n *node, q dns.Question, c *client) []dns.RR {
 	if sv == nil {
 		return nil
 	}
-	whole := []string{"site=" + s.site, "service=" + sv.Name, "policy=" + sv.Policy.String(), "answers=" + strconv.Itoa(sv.Answers)}
+	whole := []string{"site=" + s.site, "service=" + sv.Name, "policy=" + sv.Policy.String(), "answers=" + strconv.Itoa(sv.AnswerSize())}
 	if view := s.access.viewName(c.view); view != "" {
 		whole = append(whole, "view="+view)
 	}

@@ -104,7 +104,7 @@ type settings struct {
 }
 
 func (n notes) settings() settings {
-	s := settings{policy: steering.RoundRobin, answers: 1, slowStart: steering.DefaultSlowStart, port: n[notePort]}
+	s := settings{policy: steering.RoundRobin, slowStart: steering.DefaultSlowStart, port: n[notePort]}
 	for _, name := range slices.Sorted(maps.Keys(n)) {
 		s.bad(name, s.read(name, n[name]))
 	}

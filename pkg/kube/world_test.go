@@ -156,7 +156,7 @@ func answers(all []steering.Service) []string {
 	var list []string
 	for _, s := range all {
 		text := s.Name + " " + s.Policy.String()
-		if s.Answers != 1 {
+		if s.Answers != 0 {
 			text += fmt.Sprint(" of ", s.Answers)
 		}
 		if s.Semantic.Complete() {

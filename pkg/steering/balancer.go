@@ -1,6 +1,7 @@
 package steering
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"net/netip"
@@ -12,19 +13,21 @@ import (
 // The constants of feedback. Weights move slowly: who answers with the pod that was the least loaded one when it was last
 // looked at sends everybody there until it is looked at again.
 const (
-	smoothing    = 0.3        // of a new sample in the moving average
-	gain         = 0.5        // of a step, by how far an endpoint is from the mean
-	slowest      = 0.8        // what one step may take
-	fastest      = 1.25       // and give
-	leastFactor  = 0.1        // feedback keeps to these bounds,
-	mostFactor   = 4          // however long it lasts
-	stepNoise    = 50         // requests in flight that one moment may have and the next not
-	freshPeriods = 2          // so old may a load be, in the periods at which it comes
-	hysteresis   = 0.04       // smaller changes of a factor are not told: each makes a new picker
-	hashBound    = 1.25       // times the mean: more makes Hash send clients elsewhere
-	rampFloor    = 0.1        // of slow start
-	rampStep     = 10         // parts of slow start
-	assumed      = 2 * 1000e6 // nanoseconds: the period until two samples have told it
+	smoothing    = 0.3             // of a new sample in the moving average
+	gain         = 0.5             // of a step, by how far an endpoint is from the mean
+	slowest      = 0.8             // what one step may take
+	fastest      = 1.25            // and give
+	leastFactor  = 0.1             // feedback keeps to these bounds,
+	mostFactor   = 4               // however long it lasts
+	stepNoise    = 50              // requests in flight that one moment may have and the next not
+	boundNoise   = 5               // requests in flight by which averages differ by chance: five times the deviation of a Poisson process at most
+	boundCPU     = 0.1             // and of CPU, which has other work, too
+	freshPeriods = 2               // so old may a load be, in the periods at which it comes
+	hysteresis   = 0.04            // smaller changes of a factor are not told: each makes a new picker
+	hashBound    = 1.25            // times the mean: more makes Hash send clients elsewhere
+	rampFloor    = 0.1             // of slow start
+	rampStep     = 10              // parts of slow start
+	assumed      = 2 * time.Second // the period until two samples have told it
 )
 
 // The constants of the brake, for what is far beyond noise: a pod that was slowed down has a queue of many seconds by the time that
@@ -84,7 +87,7 @@ type account struct {
 	address  netip.Addr
 	port     uint16
 	sampled  time.Time     // of the last sample; zero: none
-	period   time.Duration // between samples
+	period   time.Duration // between samples; 0: there were not two
 	latest   float64       // of the signal
 	average  float64       // of it, smoothed
 	feedback float64       // by steps, before ageing
@@ -159,14 +162,14 @@ func (b *Balancer) observe(now time.Time, s Service, loads []Load) {
 	for _, i := range fresh {
 		a := &b.accounts[i]
 		if s.Policy == Hash {
-			a.bound(mean)
+			a.bound(mean, b.signal.noise(s.Endpoints[i]))
 			continue
 		}
 		a.step(b.signal, s.Endpoints[i], mean)
 		a.brake(b.signal, s.Endpoints[i], middle)
 	}
-	if s.Policy == Closest || s.Policy == ClosestCapacity {
-		b.stepSpill(now, s.Endpoints, fresh, mean)
+	if s.Policy.byDistance() || s.Semantic.Complete() { // a semantic name may state such a policy
+		b.stepSpill(now, s.Endpoints, fresh)
 	}
 }
 
@@ -191,12 +194,24 @@ func signalOf(endpoints []Endpoint, loads []Load) Signal {
 
 func (a *account) sample(at time.Time, value float64) {
 	if a.sampled.IsZero() {
-		a.average, a.period = value, assumed
+		a.average, a.period = value, 0
 	} else {
-		a.average += smoothing * (value - a.average)
-		a.period = at.Sub(a.sampled)
+		a.follow(at.Sub(a.sampled), value)
 	}
 	a.sampled, a.latest = at, value
+}
+
+// follow takes in a further sample after a time. What was known before a silence does not come back with the first sample after it, and
+// what was a silence is no period.
+func (a *account) follow(gap time.Duration, value float64) {
+	if a.period > 0 {
+		silent := float64(gap)/float64(a.period) - freshPeriods
+		a.average = aged(a.average, value, silent)
+		a.feedback, a.braked = aged(a.feedback, 1, silent), aged(a.braked, 1, silent)
+		gap = min(gap, freshPeriods*a.period)
+	}
+	a.period = gap
+	a.average += smoothing * (value - a.average)
 }
 
 // step moves the feedback by how far the endpoint is from the mean: of CPU, in parts of the whole; of what has no whole,
@@ -215,7 +230,7 @@ func (a *account) step(signal Signal, e Endpoint, mean float64) {
 // brake takes from an endpoint that has far more than the others at once what steps would take from it in minutes. It lets go
 // when the queue is gone; the steps remember.
 func (a *account) brake(signal Signal, e Endpoint, middle float64) {
-	periods := min(float64(a.period)/float64(brakePeriod), 1)
+	periods := min(float64(a.every())/float64(brakePeriod), 1)
 	if !over(signal, e, a.latest, middle, max(brakeNoise*periods, leastNoise)) {
 		a.braked = 1
 		return
@@ -236,24 +251,28 @@ func over(signal Signal, e Endpoint, latest, middle, noise float64) bool {
 	}
 }
 
-// bound is the step by Hash: clients stay where they are while their endpoint has less than a bound above the mean; then
+// bound is the step by Hash: clients stay where they are while their endpoint has less than a bound above the mean and noise; then
 // some of them move, and come back once it has less than the mean. (Rendezvous with bounded load, by what is measured: it moves
 // none but those that a smaller weight moves.)
-func (a *account) bound(mean float64) {
+func (a *account) bound(mean, noise float64) {
+	most := hashBound*mean + noise
 	switch {
-	case a.average > hashBound*mean:
-		a.feedback = max(a.feedback*max(hashBound*mean/a.average, slowest), leastFactor)
+	case a.average > most:
+		a.feedback = max(a.feedback*max(most/a.average, slowest), leastFactor)
 	case a.average < mean:
 		a.feedback = min(a.feedback*min(2-a.average/mean, fastest), 1)
 	}
 }
+
+// every is the period, or what is likely.
+func (a *account) every() time.Duration { return cmp.Or(a.period, assumed) }
 
 // age returns how old the last sample is, in periods.
 func (a *account) age(now time.Time) float64 {
 	if a.sampled.IsZero() {
 		return math.Inf(1)
 	}
-	return float64(now.Sub(a.sampled)) / float64(max(a.period, time.Millisecond))
+	return float64(now.Sub(a.sampled)) / float64(max(a.every(), time.Millisecond))
 }
 
 // mean is that of the signal over the endpoints that may be picked, whose load is fresh and that are among some; nil: all. n is
@@ -291,7 +310,7 @@ func (a *account) weight(now time.Time, slowStart time.Duration, e Endpoint, sig
 	}
 	if !a.sampled.IsZero() {
 		w.Signal, w.Load, w.Mean, w.Age = signal, a.average, mean, now.Sub(a.sampled)
-		w.Feedback = aged(a.feedback*a.braked, a.age(now)-freshPeriods)
+		w.Feedback = aged(a.feedback*a.braked, 1, a.age(now)-freshPeriods)
 	}
 	w.Factor = w.Feedback * w.Ramp
 	if math.Abs(w.Factor-a.told) < hysteresis*a.told && w.Factor != 1 {
@@ -301,15 +320,15 @@ func (a *account) weight(now time.Time, slowStart time.Duration, e Endpoint, sig
 	return w
 }
 
-// aged pulls a factor back to 1 by half for each period that its load is too old.
-func aged(factor, periods float64) float64 {
+// aged pulls what a load has made to what is true without it, by half for each period that it is too old.
+func aged(x, without, periods float64) float64 {
 	switch {
 	case periods <= 0:
-		return factor
+		return x
 	case periods >= 10: // a thousandth is nothing
-		return 1
+		return without
 	default:
-		return 1 + (factor-1)*math.Pow(0.5, periods)
+		return without + (x-without)*math.Pow(0.5, periods)
 	}
 }
 
@@ -337,10 +356,10 @@ func (b *Balancer) again(now time.Time, s Service, weights []Weight) time.Time {
 			sooner(e.Since.Add((max(now.Sub(e.Since), 0)/part + 1) * part))
 		}
 		if a := &b.accounts[i]; w.Signal != NoSignal && w.Feedback != 1 {
-			fresh := a.sampled.Add(freshPeriods * a.period)
+			fresh := a.sampled.Add(freshPeriods * a.every())
 			sooner(fresh)
 			if !fresh.After(now) {
-				sooner(now.Add(a.period))
+				sooner(now.Add(a.every()))
 			}
 		}
 	}

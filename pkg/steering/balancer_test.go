@@ -136,6 +136,21 @@ func TestLoadAges(t *testing.T) {
 	}
 }
 
+// What a silence has outlived does not come back with the first sample after it.
+func TestSilenceForgets(t *testing.T) {
+	x := teller{service: weighted(Capacity, 1, 1, 1, 1), now: epoch}
+	for range 24 {
+		x.tell(ofCPU, 0.2, 0.5, 0.9)
+	}
+	x.now = x.now.Add(time.Hour)
+	if diff := cmp.Diff([]float64{1, 1, 1}, factors(x.tell(ofCPU, 0.5, 0.5, 0.5))); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]float64{1.055, 1, 0.95}, factors(x.tell(ofCPU, 0.1, 0.5, 0.8))); diff != "" {
+		t.Errorf("then (-want +got):\n%s", diff)
+	}
+}
+
 func TestSlowStart(t *testing.T) {
 	s := weighted(Capacity, 1, 1, 1, 1)
 	s.SlowStart = 30 * time.Second

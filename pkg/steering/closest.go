@@ -25,7 +25,7 @@ func (e Endpoint) class() int64 {
 // nearest returns the endpoints of the nearest class, those of the next one where answers spill over, and how often each is
 // picked.
 func (s Service) nearest(eligible []*Endpoint) ([]*Endpoint, []float64) {
-	sorted := slices.Clone(eligible)
+	sorted := placesUp(eligible)
 	slices.SortStableFunc(sorted, func(a, b *Endpoint) int { return cmp.Compare(a.class(), b.class()) })
 	near := sameClass(sorted)
 	next := sameClass(sorted[len(near):])
@@ -34,6 +34,18 @@ func (s Service) nearest(eligible []*Endpoint) ([]*Endpoint, []float64) {
 		return near, s.shares(nil, near, 1)
 	}
 	return sorted[:len(near)+len(next)], s.shares(s.shares(nil, near, 1-spill), next, spill)
+}
+
+// placesUp returns the endpoints of classes that have one that is up; all, where none is. Panic does not believe that most of a service are
+// down; but where all are that are equally near, and none of those farther off, it is the place that has failed.
+func placesUp(eligible []*Endpoint) []*Endpoint {
+	up := make(map[int64]bool)
+	for _, e := range eligible {
+		if e.State == Up {
+			up[e.class()] = true
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(eligible), func(e *Endpoint) bool { return len(up) > 0 && !up[e.class()] })
 }
 
 // sameClass returns those at the front that are as near as the first.
@@ -67,20 +79,23 @@ func (s Service) shares(dst []float64, endpoints []*Endpoint, total float64) []f
 
 // The constants of spilling over.
 const (
-	spillAbove = 1.2 // times the mean: the nearest class has too much
+	spillAbove = 1.2 // times what the next class has: the nearest one has too much
 	spillStep  = 0.1 // with each sample
 	mostSpill  = 0.9
-	// Below this nothing waits, however little the others have: half of a CPU.
-	idleCPU = 0.5
+	// However little the next class has, nothing waits for long at who has no more than half of a CPU to do, or so many requests in
+	// flight: how many one works on at a time nobody tells.
+	idleCPU      = 0.5
+	idleInFlight = 5
+	calm         = 0.3 // of that: what spilled comes back
 )
 
 // Spill is the value for Service.Spill after the last Step.
 func (b *Balancer) Spill() float64 { return b.spill }
 
-// stepSpill lets more answers go past the nearest class while it has too much, and fewer once it has no more than the mean.
+// stepSpill lets more answers go past the nearest class to the next one while it has too much, and fewer once it has no more than that.
 // fresh are the endpoints with a new sample: a class of which most are silent is left where it is.
-func (b *Balancer) stepSpill(now time.Time, endpoints []Endpoint, fresh []int, mean float64) {
-	near := nearestClass(endpoints)
+func (b *Balancer) stepSpill(now time.Time, endpoints []Endpoint, fresh []int) {
+	near, next := nearestClasses(endpoints)
 	told := 0
 	for _, i := range fresh {
 		if endpoints[i].class() == near {
@@ -88,43 +103,51 @@ func (b *Balancer) stepSpill(now time.Time, endpoints []Endpoint, fresh []int, m
 		}
 	}
 	load, n := b.mean(now, endpoints, func(e Endpoint) bool { return e.class() == near })
+	nextLoad, nextTold := b.mean(now, endpoints, func(e Endpoint) bool { return e.class() == next })
+	waits := b.waits(endpoints, near, load-nextLoad)
 	switch {
 	case told == 0 || 2*told < n:
-	case load > spillAbove*mean && b.busy(endpoints, near, load):
-		b.spill = min(b.spill+spillStep, mostSpill)
-	case load <= mean || !b.busy(endpoints, near, load):
+	case nextTold == 0 || load <= nextLoad || waits < calm:
 		b.spill = max(b.spill-spillStep, 0)
+	case load > spillAbove*nextLoad && waits > 1:
+		b.spill = min(b.spill+spillStep, mostSpill)
 	}
 	if b.spill < spillStep/2 { // tenths do not add up to nothing
 		b.spill = 0
 	}
 }
 
-// nearestClass is that of the endpoints that may be picked.
-func nearestClass(endpoints []Endpoint) int64 {
-	near := int64(math.MaxInt64)
+// nearestClasses are the first two of the endpoints that may be picked.
+func nearestClasses(endpoints []Endpoint) (near, next int64) {
+	near, next = math.MaxInt64, math.MaxInt64
 	for _, e := range endpoints {
-		if e.State == Up && !e.Draining {
-			near = min(near, e.class())
+		switch c := e.class(); {
+		case e.State != Up || e.Draining || c == near:
+		case c < near:
+			near, next = c, near
+		default:
+			next = min(next, c)
 		}
 	}
-	return near
+	return near, next
 }
 
-// busy tells that requests may have to wait in a class, however little the others have.
-func (b *Balancer) busy(endpoints []Endpoint, class int64, load float64) bool {
-	switch b.signal {
-	case CPU:
-		return load > idleCPU
-	case InFlight:
-		waiting, n := 0.0, 0.0
-		for i, e := range endpoints {
-			if e.class() == class && e.State == Up && !e.Draining {
-				waiting, n = waiting+b.accounts[i].average*positive(e.Capacity), n+1
-			}
+// waits is how much the endpoints of the nearest class have, of what makes requests wait so long that clients notice it as they would notice
+// the way to the next class. more is what their load is above that of the next class.
+func (b *Balancer) waits(endpoints []Endpoint, near int64, more float64) float64 {
+	all, n := 0.0, 0.0
+	for i, e := range endpoints {
+		if e.class() != near || e.State != Up || e.Draining {
+			continue
 		}
-		return waiting > n
-	default:
-		return true
+		switch n++; b.signal {
+		case CPU:
+			all += b.accounts[i].average / idleCPU
+		case InFlight:
+			all += b.accounts[i].average * positive(e.Capacity) / idleInFlight
+		default:
+			all += more / bucket.Seconds()
+		}
 	}
+	return all / max(n, 1)
 }

@@ -2,7 +2,9 @@ package steering
 
 import (
 	"math"
+	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -81,10 +83,14 @@ func TestSpill(t *testing.T) {
 		{"little to do", ofCPU, [][]float64{{0.4, 0.5, 0}}, 0},
 		{"too much", ofCPU, [][]float64{{0.9, 0.9, 0.1}}, 0.1},
 		{"for long", ofCPU, [][]float64{{0.9, 0.9, 0.1}, {0.9, 0.9, 0.1}, {0.9, 0.9, 0.1}}, 0.3},
-		{"a little more than the mean stays", ofCPU, [][]float64{{0.9, 0.9, 0.1}, {0.3, 0.3, 1}}, 0.1},
-		{"and comes back", ofCPU, [][]float64{{0.9, 0.9, 0.1}, {0.1, 0.1, 0.9}, {0.1, 0.1, 0.9}}, 0},
-		{"nothing waits", ofInFlight, [][]float64{{0.9, 0.9, 0}}, 0},
-		{"something waits", ofInFlight, [][]float64{{9, 9, 1}}, 0.1},
+		{"a little more than the next stays", ofCPU, [][]float64{{0.9, 0.9, 0.6}, {0.6, 0.6, 0.9}}, 0.1},
+		{"and comes back", ofCPU, [][]float64{{0.9, 0.9, 0.6}, {0.1, 0.1, 0.9}}, 0},
+		{"the next do as much", ofCPU, [][]float64{{0.9, 0.9, 0.9}}, 0},
+		{"nothing waits for long", ofInFlight, [][]float64{{4.9, 4.9, 0}}, 0},
+		{"something waits", ofInFlight, [][]float64{{6, 6, 1}}, 0.1},
+		{"and less", ofInFlight, [][]float64{{6, 6, 1}, {2, 2, 1}}, 0.1},
+		{"and nothing", ofInFlight, [][]float64{{6, 6, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}}, 0},
+		{"the next are silent", ofCPU, [][]float64{{0.9, 0.9, math.NaN()}}, 0},
 		{"latency", ofLatency, [][]float64{{0.9, 0.9, 0.1}}, 0.1},
 		{"most are silent", ofCPU, [][]float64{{math.NaN(), math.NaN(), 0.1}}, 0},
 	} {
@@ -107,15 +113,105 @@ func TestHashIsBounded(t *testing.T) {
 		loads []float64
 		want  []float64
 	}{
-		{[]float64{0.9, 1, 1.1}, []float64{1, 1, 1}},
-		{[]float64{0.5, 0.5, 20}, []float64{1, 1, 0.8}}, // the average is 6.77, the mean 2.53
-		{[]float64{1, 1, 1}, []float64{1, 1, 0.64}},
-		{[]float64{10, 10, 1}, []float64{1, 1, 0.64}}, // 3.57 and 3.63: nearly alike
-		{[]float64{10, 10, 1}, []float64{1, 1, 0.8}},
+		{[]float64{9, 10, 11}, []float64{1, 1, 1}},
+		{[]float64{5, 5, 200}, []float64{1, 1, 0.8}}, // the average is 67.7, the mean 25.3
+		{[]float64{10, 10, 10}, []float64{1, 1, 0.64}},
+		{[]float64{100, 100, 10}, []float64{1, 1, 0.64}}, // 35.7 and 36.3: nearly alike
+		{[]float64{100, 100, 10}, []float64{1, 1, 0.8}},
 	} {
 		if diff := cmp.Diff(step.want, factors(x.tell(ofInFlight, step.loads...))); diff != "" {
 			t.Errorf("%v (-want +got):\n%s", step.loads, diff)
 		}
+	}
+}
+
+// Clients of equal endpoints stay where they are, however little there is to do: chance is no load.
+func TestHashIsSteady(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for _, mean := range []float64{0.2, 1, 5, 18, 50, 1000} {
+		x, moved := teller{service: weighted(Hash, 1, 1, 1, 1, 1, 1), now: epoch}, 0
+		for range 2000 {
+			loads := make([]float64, 5)
+			for i := range loads {
+				loads[i] = float64(poisson(random, mean))
+			}
+			if !slices.Equal(factors(x.tell(ofInFlight, loads...)), []float64{1, 1, 1, 1, 1}) {
+				moved++
+			}
+		}
+		if moved > 0 {
+			t.Errorf("%v in flight at each: clients were moved after %d of 2000 samples", mean, moved)
+		}
+	}
+}
+
+// poisson is Knuth's for small means, and the normal distribution for large ones.
+func poisson(random *rand.Rand, mean float64) int {
+	if mean > 100 {
+		return int(math.Round(mean + math.Sqrt(mean)*random.NormFloat64()))
+	}
+	n, p := -1, 1.0
+	for least := math.Exp(-mean); p > least; n++ {
+		p *= random.Float64()
+	}
+	return n
+}
+
+// With five of six near there is somewhere to spill to, and names that state a policy spill although their service does not.
+func TestSpillOf(t *testing.T) {
+	const far = 6 * time.Millisecond
+	named := distant(Capacity, 0, far)
+	named.Semantic = Semantic{App: "shop", AppNS: "acme", Service: "api", ServiceNS: "prod"}
+	for _, tt := range []struct {
+		name    string
+		service Service
+		loads   []float64
+		want    float64
+	}{
+		{"most are near", distant(Closest, 0, 0, 0, 0, 0, far), []float64{1, 1, 1, 1, 1, 0}, 0.1},
+		{"the next are idle, those behind are not", distant(Closest, 0, far, 2*far, 2*far), []float64{0.9, 0.1, 1, 1}, 0.1},
+		{"by no distance", distant(Capacity, 0, far), []float64{1, 0}, 0},
+		{"by distance in a semantic name", named, []float64{1, 0}, 0.1},
+	} {
+		x := teller{service: tt.service, now: epoch}
+		x.tell(ofCPU, tt.loads...)
+		if got := x.Spill(); math.Abs(got-tt.want) > 1e-9 {
+			t.Errorf("%s: spills %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+// The nearest place has failed as a whole: panic does not believe that all are down, but those that are up, elsewhere, are no reason to
+// answer with none but dead ones.
+func TestClosestInPanic(t *testing.T) {
+	const ms = time.Millisecond
+	for _, tt := range []struct {
+		name string
+		down int // the first ones
+		want map[string]int
+	}{
+		{"the rack died", 3, map[string]int{"::4": 50, "::5": 50}},
+		{"one of the rest is down, too", 4, map[string]int{"::4": 50, "::5": 50}},
+		{"none is up", 5, map[string]int{"::1": 34, "::2": 33, "::3": 33}},
+	} {
+		s := distant(Closest, -1, -1, -1, 6*ms, 6*ms)
+		s.Panic.Below = 0.5
+		for i := range tt.down {
+			s.Endpoints[i].State = Down
+		}
+		if diff := cmp.Diff(tt.want, answered(NewPicker(s, IPv6, 0), 100)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
+		}
+	}
+}
+
+func TestAnswerSize(t *testing.T) {
+	var got []int
+	for _, p := range []Policy{RoundRobin, Capacity, Hash, Closest, ClosestCapacity} {
+		got = append(got, Service{Policy: p}.AnswerSize(), Service{Policy: p, Answers: 3}.AnswerSize())
+	}
+	if diff := cmp.Diff([]int{2, 3, 2, 3, 1, 3, 1, 3, 1, 3}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

@@ -30,7 +30,7 @@ type PanicMode int
 
 // The modes of panic.
 const (
-	PanicAll   PanicMode = iota // "all": all endpoints but those that drain, up or not
+	PanicAll   PanicMode = iota // "all": all endpoints, up or not, but those that drain and are not up
 	PanicNone                   // "none": only those that are up, if any
 	PanicOther                  // "other": the addresses of another site
 )
@@ -50,8 +50,8 @@ func (m PanicMode) String() string {
 }
 
 // Eligible returns the addresses of one family that may answer now, each once: those that are up and do not drain; where
-// there are none, those that are up and do; and by the panic rule what Panic says, reason then tells why. No addresses and no
-// panic: the service has no endpoint of this family.
+// these are none, or too few, also those that are up and do, as long as they last; and by the panic rule what Panic says, reason then
+// tells why. No addresses and no panic: the service has no endpoint of this family.
 func (s Service) Eligible(f Family) (addrs []netip.Addr, panicking bool, reason string) {
 	c := s.eligible(f)
 	return addresses(c.endpoints), c.reason != "", c.reason
@@ -114,14 +114,14 @@ func (s Service) eligible(f Family) choice {
 			count[g], weight[g], all = count[g]+1, weight[g]+positive(e.Capacity), all+1
 		}
 	}
-	up, known := weight[healthy], weight[healthy]+weight[sick]
+	up, helping, known := weight[healthy], weight[healthy]+weight[leaving], weight[healthy]+weight[sick]
 	switch {
 	case all == 0:
 		return choice{}
-	case count[healthy] == 0 && count[leaving] > 0:
-		return choice{endpoints: s.of(f, count[leaving], leaving), leaving: true}
 	case count[healthy] > 0 && (s.Panic.Mode == PanicNone || !(up < s.Panic.Below*known)):
 		return choice{endpoints: s.of(f, count[healthy], healthy)}
+	case count[leaving] > 0 && (count[healthy] == 0 || !(helping < s.Panic.Below*known)):
+		return choice{endpoints: s.of(f, count[healthy]+count[leaving], healthy, leaving), leaving: true}
 	}
 	why := "no endpoint is up"
 	if count[healthy] > 0 {
@@ -130,11 +130,19 @@ func (s Service) eligible(f Family) choice {
 	if c, ok := s.Panic.instead(f, why); ok {
 		return c
 	}
-	staying := s.of(f, all, sick, doubtful, healthy)
-	if len(staying) == 0 {
-		staying = s.of(f, all, spent)
+	serving := s.of(f, all, sick, doubtful, healthy, leaving)
+	if len(serving) == 0 {
+		serving = s.of(f, all, spent)
 	}
-	return choice{endpoints: staying, reason: why + ": answering with all of them"}
+	return choice{endpoints: serving, reason: why + ": " + s.Policy.distrust()}
+}
+
+// distrust tells who answers where checks are not believed.
+func (p Policy) distrust() string {
+	if p.byDistance() {
+		return "answering with all of the nearest"
+	}
+	return "answering with all of them"
 }
 
 // of returns the endpoints of a family in some of the groups, most of them at most, and each address once: a pod may serve the same name

@@ -63,5 +63,17 @@ func (s Signal) of(e Endpoint, l Load) Reading {
 	return r
 }
 
+// noise is by how much the averages of endpoints differ that are equally loaded. Latency differs by what of a way makes no difference, too.
+func (s Signal) noise(e Endpoint) float64 {
+	switch s {
+	case InFlight:
+		return boundNoise / positive(e.Capacity)
+	case Latency:
+		return bucket.Seconds()
+	default:
+		return boundCPU
+	}
+}
+
 // maxReading leaves room for sums.
 const maxReading = 1e100

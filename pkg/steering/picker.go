@@ -55,7 +55,7 @@ func newPicker(s Service, f Family) (*Picker, []float64) {
 	p.holds, p.hasty = s.last(f, c)
 	endpoints, weights := s.weigh(c.endpoints)
 	p.addrs = addresses(endpoints)
-	p.answers = int32(min(max(s.Answers, 1), len(endpoints)))
+	p.answers = int32(min(s.AnswerSize(), len(endpoints)))
 	switch {
 	case len(endpoints) == 0:
 		return p, nil
@@ -69,7 +69,7 @@ func newPicker(s Service, f Family) (*Picker, []float64) {
 
 // weigh returns who of the eligible endpoints is picked, and how often.
 func (s Service) weigh(eligible []*Endpoint) ([]*Endpoint, []float64) {
-	if s.Policy == Closest || s.Policy == ClosestCapacity {
+	if s.Policy.byDistance() {
 		return s.nearest(eligible)
 	}
 	weights := make([]float64, len(eligible))

@@ -41,6 +41,18 @@ func (p Policy) String() string {
 	}
 }
 
+// byDistance tells that the policy picks the nearest endpoints.
+func (p Policy) byDistance() bool { return p == Closest || p == ClosestCapacity }
+
+// answers is how many addresses an answer has where nobody says: with two, clients have another to go to, and the load of a few large
+// resolvers is spread; those for whom one endpoint is better than others get that one.
+func (p Policy) answers() int {
+	if p == RoundRobin || p == Capacity {
+		return 2
+	}
+	return 1
+}
+
 // State is what the checks say of an endpoint. An endpoint without a check is Up.
 type State int8
 
@@ -115,7 +127,7 @@ func positive(x float64) float64 {
 type Service struct {
 	Name      string // fully qualified, lower case
 	Policy    Policy
-	Answers   int // 1 to N addresses an answer
+	Answers   int // addresses an answer, from 1; 0: as many as are best for the policy. AnswerSize tells
 	Endpoints []Endpoint
 	PortName  string // of the port of the endpoints, such as "http"; empty: none
 	Protocol  string // of PortName: "tcp" or "udp"
@@ -157,6 +169,14 @@ func (s Service) Clone() Service {
 	s.Endpoints, s.Panic.Fallback = slices.Clone(s.Endpoints), slices.Clone(s.Panic.Fallback)
 	s.ALPN, s.Allow = slices.Clone(s.ALPN), slices.Clone(s.Allow)
 	return s
+}
+
+// AnswerSize is how many addresses an answer has at most.
+func (s Service) AnswerSize() int {
+	if s.Answers > 0 {
+		return s.Answers
+	}
+	return s.Policy.answers()
 }
 
 // Equal tells whether both are the same in all that answers hang on.

@@ -113,6 +113,14 @@ func TestPanic(t *testing.T) {
 			name: "other site of the other family", panic: Panic{Mode: PanicOther, Fallback: elsewhere[2:]}, endpoints: []Endpoint{down("::1")},
 			want: []string{"::1"}, why: "no endpoint is up: answering with all of them",
 		},
+		{
+			name: "those that drain help where too few stay", panic: Panic{Below: 0.5}, endpoints: []Endpoint{up("::1"), down("::2"), down("::3"), down("::4"), drains("::5", Up), drains("::6", Up)},
+			want: []string{"::1", "::5", "::6"},
+		},
+		{
+			name: "or in panic", panic: Panic{Below: 0.5}, endpoints: []Endpoint{up("::1"), down("::2"), down("::3"), down("::4"), down("::5"), drains("::6", Up)},
+			want: []string{"::1", "::2", "::3", "::4", "::5", "::6"}, why: "only 20 % of the weight is up: answering with all of them",
+		},
 		{name: "those that drain come before panic", panic: Panic{Below: 0.5, Mode: PanicOther, Fallback: elsewhere}, endpoints: []Endpoint{drains("::1", Up), down("::2")}, want: []string{"::1"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
