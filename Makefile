@@ -31,9 +31,10 @@ lint: # compiles as build does, so that nothing is compiled twice
 	$(STATIC) go vet ./...
 	$(STATIC) $(TOOL) staticcheck ./...
 
-unit: # race detector, shuffled; skipped tests are listed at the end. The labs measure milliseconds: they run alone
+unit: # race detector, shuffled; skipped tests are listed at the end. The labs measure milliseconds: they run alone. The simulation needs no race detector
 	$(TEST) $$(go list ./... | grep -v /cmd/edgelab$$)
 	$(TEST) ./cmd/edgelab
+	$(STATIC) ANYEDGE_SIM_FULL=1 go test -run 'TestSimulation$$' -v ./pkg/steering
 
 fuzz: # every fuzz test for FUZZTIME
 	@./tools/fuzz $(FUZZTIME)

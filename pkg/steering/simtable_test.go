@@ -2,15 +2,15 @@ package steering
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
 )
 
-// simFull asks for the table as it stands in docs/measurements.md: all rows and columns, three seeds.
+// simFull asks for the table as it stands in docs/measurements.md: all rows and columns, three seeds. `make test` does.
 const simFull = "ANYEDGE_SIM_FULL"
 
 // A column is 10 pods that cost 60 % of what they have, asked for by 2000 caching resolvers.
@@ -68,6 +68,9 @@ var rows = []row{
 
 const peers = 11 // rows that are not ours
 
+// begunWith is the best row of the table that the project began with: p99 in ms, of another simulator.
+var begunWith = []float64{185, 186, 200, 10421, 824, 435}
+
 // simulate returns the p99 in milliseconds of each row and column, the mean of the seeds.
 func simulate(rows []row, columns []column, seeds int) [][]float64 {
 	p99 := make([][]float64, len(rows))
@@ -86,13 +89,13 @@ func simulate(rows []row, columns []column, seeds int) [][]float64 {
 	return p99
 }
 
-// What ships is at or below the best of the others in every column. One tenth more is allowed: that much seeds differ. The short form
-// has the strongest rows, two columns and one seed.
+// What ships is at or below the best of the others in every column, those included that the project began with. The short form has the
+// strongest rows of this simulator, half as long, in two columns with one seed.
 func TestSimulation(t *testing.T) {
-	rows, columns, peers, seeds := rows, columns, peers, 3
+	rows, columns, peers, seeds, begunWith := rows, columns, peers, 3, begunWith
 	if os.Getenv(simFull) == "" {
 		rows, columns = []row{rows[5], rows[8], rows[10], rows[14]}, []column{columns[1], columns[5]}
-		peers, seeds = 3, 1
+		peers, seeds, begunWith = 3, 1, nil
 		for i := range columns {
 			columns[i].last = 300
 		}
@@ -101,8 +104,14 @@ func TestSimulation(t *testing.T) {
 	t.Log(simTable(rows, columns, p99))
 	shipped := p99[len(rows)-1]
 	for j, c := range columns {
-		best := slices.MinFunc(p99[:peers], func(a, b []float64) int { return int(a[j] - b[j]) })[j]
-		if shipped[j] > 1.1*best {
+		best := math.Inf(1)
+		if begunWith != nil {
+			best = begunWith[j]
+		}
+		for _, other := range p99[:peers] {
+			best = min(best, other[j])
+		}
+		if shipped[j] > best {
 			t.Errorf("%s: p99 of %.0f ms, the best of the others has %.0f", c.name, shipped[j], best)
 		}
 	}
