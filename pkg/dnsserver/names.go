@@ -200,32 +200,53 @@ type place struct {
 	strict bool
 }
 
-// at returns s with its endpoints at a place alone. It is made once for each place that there is.
+// at returns s as it is at a place. It is made once for each place that there is.
 func (s *service) at(label string, strict bool) *service {
 	if there, made := s.places.Load(place{label, strict}); made {
 		return there.(*service)
 	}
 	local := s.Service
+	local.Panic = steering.Panic{Mode: steering.PanicNone} // whoever names a place wants what is up there, however much is not
 	local.Endpoints = nil
 	for _, e := range s.Endpoints {
 		if placeLabel(e.Node) == label || placeLabel(e.Zone) == label {
 			local.Endpoints = append(local.Endpoints, e)
 		}
 	}
-	if strict {
-		local.Panic = steering.Panic{Mode: steering.PanicNone} // whoever wants another place would say prefer
-	}
 	next := newService(local, nil, nil, rand.Uint64)
-	for f := range next.pickers {
-		if !strict && !live(local, steering.Family(f)) {
-			next.pickers[f] = s.pickers[f]
-		}
+	if !strict {
+		next = s.rather(next)
 	}
 	if local.Endpoints == nil { // any label has this answer: keeping them would be filling memory by queries
 		return next
 	}
 	kept, _ := s.places.LoadOrStore(place{label, strict}, next)
 	return kept.(*service)
+}
+
+// rather returns local in each family of which it has a live endpoint, and s in the others. The turns are theirs.
+func (s *service) rather(local *service) *service {
+	parts := [...]*service{steering.IPv6: s, steering.IPv4: s}
+	for f := range parts {
+		if live(local.Service, steering.Family(f)) {
+			parts[f] = local
+		}
+	}
+	if parts[0] == parts[1] {
+		return parts[0]
+	}
+	both := &service{Service: s.Service}
+	both.Endpoints = nil
+	for f, part := range parts {
+		both.pickers[f] = part.pickers[f]
+		for _, e := range part.Endpoints {
+			if familyOf(e.Address) == steering.Family(f) {
+				both.Endpoints = append(both.Endpoints, e)
+			}
+		}
+	}
+	both.binding = newBinding(both.Service)
+	return both
 }
 
 // isPlaceWord tells whether a label in small letters, as on the wire, is the word of a place.
@@ -236,7 +257,7 @@ func isPlaceWord(label []byte) bool {
 // live tells whether an endpoint of the family is up and stays.
 func live(s steering.Service, f steering.Family) bool {
 	for _, e := range s.Endpoints {
-		if a := e.Address.Unmap(); e.State == steering.Up && !e.Draining && a.Is4() == (f == steering.IPv4) {
+		if e.State == steering.Up && !e.Draining && familyOf(e.Address) == f {
 			return true
 		}
 	}

@@ -127,6 +127,14 @@ func checkPodNames(sv steering.Service) error {
 	return nil
 }
 
+// familyOf is that of an address.
+func familyOf(a netip.Addr) steering.Family {
+	if a.Unmap().Is4() {
+		return steering.IPv4
+	}
+	return steering.IPv6
+}
+
 func (s *service) has(a netip.Addr) bool {
 	return slices.ContainsFunc(s.Endpoints, func(e steering.Endpoint) bool { return e.Address.Unmap() == a })
 }
@@ -162,11 +170,7 @@ func newTargets(s steering.Service) []target {
 	all, weights := make([]target, 0, len(s.Endpoints)), make([]float64, 0, len(s.Endpoints))
 	for i := range s.Endpoints {
 		e := &s.Endpoints[i]
-		a, f := e.Address.Unmap(), steering.IPv6
-		if a.Is4() {
-			f = steering.IPv4
-		}
-		if _, may := slices.BinarySearchFunc(eligible[f], a, netip.Addr.Compare); may && e.Port != 0 {
+		if _, may := slices.BinarySearchFunc(eligible[familyOf(e.Address)], e.Address.Unmap(), netip.Addr.Compare); may && e.Port != 0 {
 			all, weights = append(all, target{endpoint: int32(i)}), append(weights, e.Weight())
 		}
 	}

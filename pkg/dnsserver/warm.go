@@ -30,7 +30,7 @@ func (s *snapshot) warm(b *batch, n int) {
 	for i := range n {
 		query, _ := b.query(i)
 		if q := &b.question; len(query) > headerSize && q.readName(query[headerSize:]) {
-			w[named].hash, w[named].family = s.wire.hash(q.name[:q.size]), familyOf(query[headerSize+q.size:])
+			w[named].hash, w[named].family = s.wire.hash(q.name[:q.size]), familyAsked(query[headerSize+q.size:])
 			named++
 		}
 	}
@@ -62,8 +62,8 @@ func (s *snapshot) warm(b *batch, n int) {
 	}
 }
 
-// familyOf is the one that is picked from for a query type, which is what is left of a query begins with: IPv6 but for type A.
-func familyOf(rest []byte) steering.Family {
+// familyAsked is the one that is picked from for a query type, which is what is left of a query begins with: IPv6 but for type A.
+func familyAsked(rest []byte) steering.Family {
 	if len(rest) >= 2 && binary.BigEndian.Uint16(rest) == dns.TypeA {
 		return steering.IPv4
 	}
