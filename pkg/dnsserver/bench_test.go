@@ -61,6 +61,19 @@ func BenchmarkLimiter(b *testing.B) {
 	}
 }
 
+// BenchmarkNoPlace asks for places that a service of a thousand endpoints does not have, by names that nobody asked for before.
+func BenchmarkNoPlace(b *testing.B) {
+	s := testSnapshot(b, manyContent(1000))
+	for _, word := range []string{pinLabel, preferLabel} {
+		b.Run(word, func(b *testing.B) {
+			b.ReportAllocs()
+			for n := 0; b.Loop(); n++ {
+				s.find(fmt.Sprintf("x%d.%s.many.edge.example.", n, word), noView)
+			}
+		})
+	}
+}
+
 // BenchmarkBatch answers batches that ask for any of ten thousand names, as they come from the kernel; a query is a thirty-second of it.
 func BenchmarkBatch(b *testing.B) {
 	const names = 10_000

@@ -11,19 +11,13 @@ import (
 	"github.com/anyedge/anyedge/pkg/steering"
 )
 
-// Names that state what is picked, beside the plain name of a service.
-//
-// Semantic names (source S1) are APP.APPNS.SERVICE.SERVICENS.INSTANCE.POLICY.ZONE. INSTANCE is "any", and POLICY one of
-// semanticPolicies; or it is the number of an instance, and POLICY "none".
-//
-// LABEL.pin.NAME and LABEL.prefer.NAME are the endpoints of service NAME whose node or zone is LABEL: pin those alone, and
-// nothing when there are none; prefer all others while none of those is up.
+// Names that state what is picked, beside the plain name of a service: semantic names (source S1) are
+// APP.APPNS.SERVICE.SERVICENS.INSTANCE.POLICY.ZONE. INSTANCE is "any", and POLICY one of semanticPolicies; or it is the number of an
+// instance, and POLICY "none".
 
 const (
 	anyInstance = "any"
 	noPolicy    = "none"
-	pinLabel    = "pin"
-	preferLabel = "prefer"
 )
 
 // semanticPolicies are the policies of semantic names by their labels.
@@ -176,97 +170,6 @@ func (top *node) findInstance(name, topName string, view int) *node {
 // isNumber tells whether s is the number of an instance: one way to write each.
 func isNumber(s string) bool {
 	return s != "" && strings.Trim(s, "0123456789") == "" && (s == "0" || s[0] != '0')
-}
-
-// findPlace returns what exists at the names pin and prefer below the service of n, and one label below these; label is the
-// first, and is empty for the former.
-func (n *node) findPlace(label, word string, view int) *node {
-	if word != pinLabel && word != preferLabel {
-		return nil
-	}
-	sv := n.cell.load().in(view)
-	if label == "" || sv == nil {
-		return &node{zone: n.zone}
-	}
-	c := &cell{zone: n.zone, number: n.cell.number}
-	c.now.Store(sv.at(label, word == pinLabel))
-	c.stale.Store(n.cell.stale.Load())
-	return &node{zone: n.zone, kind: steered, cell: c}
-}
-
-// place is one that a query names.
-type place struct {
-	label  string
-	strict bool
-}
-
-// at returns s as it is at a place. It is made once for each place that there is.
-func (s *service) at(label string, strict bool) *service {
-	if there, made := s.places.Load(place{label, strict}); made {
-		return there.(*service)
-	}
-	local := s.Service
-	local.Panic = steering.Panic{Mode: steering.PanicNone} // whoever names a place wants what is up there, however much is not
-	local.Endpoints = nil
-	for _, e := range s.Endpoints {
-		if placeLabel(e.Node) == label || placeLabel(e.Zone) == label {
-			local.Endpoints = append(local.Endpoints, e)
-		}
-	}
-	next := newService(local, nil, nil, rand.Uint64)
-	if !strict {
-		next = s.rather(next)
-	}
-	if local.Endpoints == nil { // any label has this answer: keeping them would be filling memory by queries
-		return next
-	}
-	kept, _ := s.places.LoadOrStore(place{label, strict}, next)
-	return kept.(*service)
-}
-
-// rather returns local in each family of which it has a live endpoint, and s in the others. The turns are theirs.
-func (s *service) rather(local *service) *service {
-	parts := [...]*service{steering.IPv6: s, steering.IPv4: s}
-	for f := range parts {
-		if live(local.Service, steering.Family(f)) {
-			parts[f] = local
-		}
-	}
-	if parts[0] == parts[1] {
-		return parts[0]
-	}
-	both := &service{Service: s.Service}
-	both.Endpoints = nil
-	for f, part := range parts {
-		both.pickers[f] = part.pickers[f]
-		for _, e := range part.Endpoints {
-			if familyOf(e.Address) == steering.Family(f) {
-				both.Endpoints = append(both.Endpoints, e)
-			}
-		}
-	}
-	both.binding = newBinding(both.Service)
-	return both
-}
-
-// isPlaceWord tells whether a label in small letters, as on the wire, is the word of a place.
-func isPlaceWord(label []byte) bool {
-	return string(label) == pinLabel || string(label) == preferLabel
-}
-
-// live tells whether an endpoint of the family is up and stays.
-func live(s steering.Service, f steering.Family) bool {
-	for _, e := range s.Endpoints {
-		if e.State == steering.Up && !e.Draining && familyOf(e.Address) == f {
-			return true
-		}
-	}
-	return false
-}
-
-// placeLabel is a node or zone as a label: in small letters, and without the dots that names of nodes may have.
-func placeLabel(name string) string {
-	return strings.ReplaceAll(strings.ToLower(name), ".", "-")
 }
 
 // firstLabel splits a name.

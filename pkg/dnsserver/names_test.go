@@ -133,7 +133,7 @@ func TestPlacesAreMadeOnce(t *testing.T) {
 		}
 	}
 	kept := 0
-	sv.places.Range(func(any, any) bool { kept++; return true })
+	sv.places.made.Range(func(any, any) bool { kept++; return true })
 	if kept != 2 {
 		t.Errorf("%d places are kept, want 2", kept)
 	}

@@ -2,6 +2,7 @@ package dnsserver
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -82,6 +83,32 @@ func TestPreferIsWhatIsUp(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%+v (-want +got)\n%s", panicking, diff)
+		}
+	}
+}
+
+// manyContent has a service with many endpoints, each on a node of its own.
+func manyContent(n int) Content {
+	c := testContent(true)
+	many := testService("many.edge.example.", 1)
+	for i := range n {
+		many.Endpoints = append(many.Endpoints, steering.Endpoint{
+			Address: netip.AddrFrom4([4]byte{10, 9, byte(i >> 8), byte(i)}), State: steering.Up, Node: fmt.Sprintf("Node-%d.example", i), Zone: "rack-1",
+		})
+	}
+	c.Services = append(c.Services, many)
+	return c
+}
+
+// What a label costs that nobody has does not hang on how many endpoints there are: anybody can ask for as many as it likes.
+func TestNoPlaceCostsTheSame(t *testing.T) {
+	few, many := testSnapshot(t, manyContent(1)), testSnapshot(t, manyContent(1000))
+	for _, name := range []string{"no.pin.many.edge.example.", "no.prefer.many.edge.example."} {
+		cost := func(s *snapshot) float64 {
+			return testing.AllocsPerRun(100, func() { s.find(name, noView) })
+		}
+		if a, b := cost(few), cost(many); a != b {
+			t.Errorf("%s: %v allocations with one endpoint, %v with a thousand", name, a, b)
 		}
 	}
 }

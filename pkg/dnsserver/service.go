@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,7 +24,7 @@ type service struct {
 	turn    atomic.Uint64 // index of the first target of the next answer, modulo their number
 	states  [3]int        // endpoints by steering.State
 	access  *access       // that views were made by; nil: there are none
-	places  sync.Map      // *service by place: those that were asked for
+	places  places
 }
 
 // newService compiles sv as each view of a has it, or returns old when it was compiled of the same; old may be nil. Turns go on where
