@@ -18,9 +18,10 @@ const (
 
 // places are a service at the places that queries name. Its zero value has none yet.
 type places struct {
-	made  sync.Map // *service by place: those that were asked for and have endpoints
-	once  sync.Once
-	index map[string][]int32 // of endpoints, by label: made when the first place is asked for
+	made   sync.Map // *service by place: those that were asked for and have endpoints
+	once   sync.Once
+	index  map[string][]int32  // of endpoints, by label: made when it is needed first
+	before map[string]*service // by label, what pin was at the service that this one took the place of: turns go on
 }
 
 // place is one that a query names.
@@ -50,22 +51,57 @@ func (s *service) at(label string, strict bool) *service {
 	if there, made := s.places.made.Load(place{label, strict}); made {
 		return there.(*service)
 	}
-	local := s.Service
-	local.Panic = steering.Panic{Mode: steering.PanicNone} // whoever names a place wants what is up there, however much is not
-	local.Endpoints = s.endpointsAt(label)
-	next := newService(local, nil, nil, rand.Uint64)
-	if !strict {
-		next = s.rather(next)
+	var there *service
+	if strict {
+		there = s.pinned(label)
+	} else {
+		there = s.rather(s.at(label, true))
 	}
-	if local.Endpoints == nil { // any label has this answer: keeping them would be filling memory by queries
-		return next
+	if s.indexAt(label) == nil { // any label has this answer: keeping them would be filling memory by queries
+		return there
 	}
-	kept, _ := s.places.made.LoadOrStore(place{label, strict}, next)
+	kept, _ := s.places.made.LoadOrStore(place{label, strict}, there)
 	return kept.(*service)
 }
 
-// endpointsAt returns those whose node or zone is label. What any label costs does not hang on how many others there are.
-func (s *service) endpointsAt(label string) (local []steering.Endpoint) {
+// pinned returns s with its endpoints at a place alone. Whoever names a place wants what is up there, however much is not.
+func (s *service) pinned(label string) *service {
+	local := s.Service
+	local.Panic, local.Endpoints = steering.Panic{Mode: steering.PanicNone}, nil
+	for _, i := range s.indexAt(label) {
+		local.Endpoints = append(local.Endpoints, s.Endpoints[i])
+	}
+	return newService(local, s.places.before[label], nil, rand.Uint64)
+}
+
+// follow has the turns at places of old, which may be nil, go on: at those that have endpoints still. Nothing is compiled until somebody asks.
+func (s *service) follow(old *service) {
+	if old == nil {
+		return
+	}
+	for label, there := range old.places.before {
+		s.remember(label, there)
+	}
+	for p, there := range old.places.made.Range {
+		if p := p.(place); p.strict {
+			s.remember(p.label, there.(*service))
+		}
+	}
+}
+
+// remember keeps what pin was at a label.
+func (s *service) remember(label string, there *service) {
+	if s.indexAt(label) == nil {
+		return
+	}
+	if s.places.before == nil {
+		s.places.before = make(map[string]*service)
+	}
+	s.places.before[label] = there
+}
+
+// indexAt tells which endpoints are at a label. What one costs does not hang on how many others there are.
+func (s *service) indexAt(label string) []int32 {
 	s.places.once.Do(func() {
 		s.places.index = make(map[string][]int32)
 		for i := range s.Endpoints {
@@ -78,10 +114,7 @@ func (s *service) endpointsAt(label string) (local []steering.Endpoint) {
 			}
 		}
 	})
-	for _, i := range s.places.index[label] {
-		local = append(local, s.Endpoints[i])
-	}
-	return local
+	return s.places.index[label]
 }
 
 // rather returns local in each family of which it has a live endpoint, and s in the others. The turns are theirs.

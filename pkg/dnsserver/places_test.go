@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/miekg/dns"
 
 	"github.com/anyedge/anyedge/pkg/steering"
 )
@@ -110,5 +111,52 @@ func TestNoPlaceCostsTheSame(t *testing.T) {
 		if a, b := cost(few), cost(many); a != b {
 			t.Errorf("%s: %v allocations with one endpoint, %v with a thousand", name, a, b)
 		}
+	}
+}
+
+// Turns at places go on whatever becomes of weights, and what somebody asked for once is not remembered when it is gone.
+func TestTurnsAtPlacesGoOn(t *testing.T) {
+	c := accessContent()
+	sv := testService("turns.edge.example.", 1, "2001:db8:1::10 up", "2001:db8:1::20 up", "2001:db8:1::40 up", "2001:db8:1::50 up")
+	sv.Policy = steering.Capacity
+	for i := range sv.Endpoints {
+		sv.Endpoints[i].Zone = "rack-1"
+	}
+	sv.Endpoints[3].Zone = "rack-2"
+	c.Services, c.Access.Views[1].Services = append(c.Services, sv), append(c.Access.Views[1].Services, sv.Name)
+	s := contentServer(t, c, nil)
+	for _, word := range []string{pinLabel, preferLabel} {
+		for _, from := range []netip.Addr{insider, testClient} {
+			picks := make(map[string]int)
+			for i := range 300 {
+				sv = sv.Clone()
+				for j := range sv.Endpoints {
+					sv.Endpoints[j].Factor = 1 + float64((i+j)%3)/100
+				}
+				if err := s.Update(sv); err != nil {
+					t.Fatal(err)
+				}
+				if i%7 == 0 { // nobody asks for a while
+					continue
+				}
+				out, _ := reply(s.current.Load(), nil, pack(t, ask("rack-1."+word+".turns.edge.example. AAAA")), udp, from)
+				picks[unpack(t, out).Answer[0].(*dns.AAAA).AAAA.String()]++
+			}
+			for a, n := range picks {
+				if n < 84 || n > 87 { // a third of 257 each
+					t.Errorf("%s for %s: %s was picked %d times: %v", word, from, a, n, picks)
+				}
+			}
+		}
+	}
+	sv = sv.Clone()
+	for i := range sv.Endpoints {
+		sv.Endpoints[i].Zone = "rack-3"
+	}
+	if err := s.Update(sv); err != nil {
+		t.Fatal(err)
+	}
+	if before := s.current.Load().services[sv.Name].load().places.before; len(before) != 0 {
+		t.Errorf("remembered: %v", before)
 	}
 }

@@ -44,6 +44,7 @@ func newService(sv steering.Service, old *service, a *access, start func() uint6
 		}
 	}
 	c.addViews(old, start)
+	c.follow(old)
 	return c
 }
 
