@@ -97,11 +97,11 @@ func (s *snapshot) records(m *dns.Msg, n *node, q dns.Question, c *client) *dns.
 
 func (n *node) addressRecords(m *dns.Msg, q dns.Question, f steering.Family, c *client) *dns.EDNS0_EDE {
 	switch n.kind {
-	case nameServer, pod:
+	case nameServer:
 		m.Answer = appendAddresses(nil, q.Name, n.zone.ttl, n.addresses, f)
 	case healthName:
 		m.Answer = appendAddresses(nil, q.Name, n.zone.ttl, n.zone.addresses, f)
-	case steered:
+	case steered, pod:
 		return n.pick(m, q, f, c)
 	}
 	return nil
@@ -119,7 +119,9 @@ func (n *node) pick(m *dns.Msg, q dns.Question, f steering.Family, c *client) *d
 	if reason := p.Panic(); reason != "" {
 		why = extended(dns.ExtendedErrorCodeOther, reason)
 	}
-	c.note(n.cell, sv, p.Empty())
+	if n.kind == steered { // nothing is picked where a pod is named
+		c.note(n.cell, sv, p.Empty())
+	}
 	m.Answer = appendAddresses(nil, q.Name, ttl, c.pick(p, room[:0]), f)
 	return why
 }

@@ -3,7 +3,6 @@ package dnsserver
 import (
 	"fmt"
 	"math/rand/v2"
-	"net/netip"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -155,16 +154,7 @@ func (top *node) findInstance(name, topName string, view int) *node {
 	if sv == nil {
 		return nil
 	}
-	var addresses []netip.Addr
-	for _, e := range sv.Endpoints {
-		if e.Instance == number {
-			addresses = append(addresses, e.Address.Unmap())
-		}
-	}
-	if addresses == nil {
-		return nil
-	}
-	return &node{zone: top.zone, kind: pod, addresses: addresses, owner: c}
+	return c.pod(sv, func(e *steering.Endpoint) bool { return e.Instance == number })
 }
 
 // isNumber tells whether s is the number of an instance: one way to write each.

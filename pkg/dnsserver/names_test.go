@@ -54,10 +54,11 @@ func TestSemanticNames(t *testing.T) {
 		resolved("a1.a.s1.s.any.hc.edge.example.", "3", "2001:db8:1::10"),
 		resolved("a1.a.s1.s.any.closesthc.edge.example.", "3", "2001:db8:1::10"),
 		resolved("a2.a.s1.s.any.rr.edge.example.", "30", "2001:db8:1::20"),
-		resolved("a1.a.s1.s.0.none.edge.example.", "30", "2001:db8:1::10"),
-		resolved("A1.a.s1.s.1.NONE.edge.example.", "30", "2001:db8:1::11"),
-		{name: "an instance that is down keeps its name", query: ask("a1.a.s1.s.2.none.edge.example. AAAA"), want: "NOERROR aa\na1.a.s1.s.2.none.edge.example. 30 IN AAAA 2001:db8:1::12\n"},
-		{query: ask("a1.a.s1.s.0.none.edge.example. A"), want: "NOERROR aa\na1.a.s1.s.0.none.edge.example. 30 IN A 10.1.0.10\n"},
+		resolved("a1.a.s1.s.0.none.edge.example.", "3", "2001:db8:1::10"),
+		resolved("A1.a.s1.s.1.NONE.edge.example.", "3", "2001:db8:1::11"),
+		{name: "an instance that is down keeps its name", query: ask("a1.a.s1.s.2.none.edge.example. AAAA", edns(1232)), want: "NOERROR aa\na1.a.s1.s.2.none.edge.example. 1 IN AAAA 2001:db8:1::12\n" +
+			"edns 0 udp 1232, ede 0 no endpoint is up: answering with all of them\n"},
+		{query: ask("a1.a.s1.s.0.none.edge.example. A"), want: "NOERROR aa\na1.a.s1.s.0.none.edge.example. 3 IN A 10.1.0.10\n"},
 		{query: ask("a1.a.s1.s.any.hc.edge.example. TXT"), want: "NOERROR aa\na1.a.s1.s.any.hc.edge.example. 30 IN TXT \"site=mec-1\" \"policy=capacity\"\n"},
 	}
 	cases = append(cases, missing(nxDomain,

@@ -40,10 +40,7 @@ func (n *node) findPlace(label, word string, view int) *node {
 	if label == "" || sv == nil {
 		return &node{zone: n.zone}
 	}
-	c := &cell{zone: n.zone, number: n.cell.number}
-	c.now.Store(sv.at(label, word == pinLabel))
-	c.stale.Store(n.cell.stale.Load())
-	return &node{zone: n.zone, kind: steered, cell: c}
+	return n.cell.found(steered, sv.at(label, word == pinLabel))
 }
 
 // at returns s as it is at a place. It is made once for each place that there is.

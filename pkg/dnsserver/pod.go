@@ -3,6 +3,7 @@ package dnsserver
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strings"
@@ -58,10 +59,27 @@ func (s *snapshot) find(name string, view int) *node {
 		return n
 	}
 	a, ok := podAddress(label)
-	if sv := above.cell.load().in(view); !ok || sv == nil || !sv.has(a) {
+	sv := above.cell.load().in(view)
+	if !ok || sv == nil {
 		return nil
 	}
-	return &node{zone: above.zone, kind: pod, addresses: []netip.Addr{a}, owner: above.cell}
+	return above.cell.pod(sv, func(e *steering.Endpoint) bool { return e.Address.Unmap() == a })
+}
+
+// pod is the name of one: sv, which is the service of the cell for a view, with the endpoints that are it and nothing else, up or not. Nil:
+// there is none.
+func (c *cell) pod(sv *service, is func(*steering.Endpoint) bool) *node {
+	one := sv.Service
+	one.Policy, one.Answers, one.Panic, one.Endpoints = steering.RoundRobin, 1, steering.Panic{Mode: steering.PanicAll}, nil
+	for i := range sv.Endpoints {
+		if e := &sv.Endpoints[i]; is(e) {
+			one.Endpoints = append(one.Endpoints, *e)
+		}
+	}
+	if one.Endpoints == nil {
+		return nil
+	}
+	return c.found(pod, newService(one, nil, nil, rand.Uint64))
 }
 
 // findPointer returns what exists at the name of an address. A view that hides something is told of no name on the way to

@@ -1,6 +1,7 @@
 package dnsserver
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -63,7 +64,7 @@ edns 0 udp 1232, ede 0 no endpoint is up: answering with all of them
 		{name: "service has no SRV itself", query: ask("web.edge.example. SRV"), want: noData},
 		{query: ask("WEB.edge.example. TXT"), want: "NOERROR aa\nWEB.edge.example. 30 IN TXT \"site=mec-1\" \"policy=capacity\"\n"},
 		{query: ask("ip-2001-DB8-1--10.web.edge.example. AAAA"), want: "NOERROR aa\nip-2001-DB8-1--10.web.edge.example. 30 IN AAAA 2001:db8:1::10\n"},
-		{name: "a pod that is down keeps its name", query: ask("ip-2001-db8-1--11.web.edge.example. AAAA"), want: "NOERROR aa\nip-2001-db8-1--11.web.edge.example. 30 IN AAAA 2001:db8:1::11\n"},
+		{name: "a pod that is down keeps its name", query: ask("ip-2001-db8-1--11.web.edge.example. AAAA"), want: "NOERROR aa\nip-2001-db8-1--11.web.edge.example. 1 IN AAAA 2001:db8:1::11\n"},
 		{name: "pod of the other family", query: ask("ip-10-1-0-10.web.edge.example. AAAA"), want: noData},
 		{name: "pod has no TXT", query: ask("ip-10-1-0-10.web.edge.example. TXT"), want: noData},
 		{name: "pod of another service", query: ask("ip-10-1-0-10.hash.edge.example. A"), want: nxDomain},
@@ -93,8 +94,11 @@ func TestPointersLeadBack(t *testing.T) {
 			t.Fatalf("%s is %+v", name, p)
 		}
 		back := s.find(p.target, noView)
-		if back == nil || back.kind != pod || len(back.addresses) != 1 || back.addresses[0] != a {
+		if back == nil || back.kind != pod {
 			t.Fatalf("%s points to %s, which is %+v", name, p.target, back)
+		}
+		if is := back.cell.load().Endpoints; len(is) != 1 || is[0].Address != a {
+			t.Fatalf("%s points to %s, which is %+v", name, p.target, is)
 		}
 		for up := parent(name); up != p.zone.name; up = parent(up) {
 			if above := s.find(up, noView); above == nil || above.kind != empty {
@@ -167,5 +171,42 @@ func TestTargetsTakeTurns(t *testing.T) {
 	}
 	if len(count) != 20 {
 		t.Errorf("%d targets, want 20", len(count))
+	}
+}
+
+// What pods are named by may be another pod soon: they keep the rule of TTLs, as the service does.
+func TestNamedPodsMayGo(t *testing.T) {
+	c := namedContent()
+	sv := &c.Services[len(c.Services)-2]
+	for i := range sv.Endpoints {
+		sv.Endpoints[i].Holds = 0
+	}
+	sv.Endpoints[0].Holds, sv.Endpoints[1].Draining = 7*time.Second, true // and the third is down
+	s := testSnapshot(t, c)
+	for i, want := range []struct{ ttl6, ttl4 uint32 }{{7, 30}, {1, 0}, {1, 0}} {
+		a := sv.Endpoints[i].Address
+		for _, name := range []string{fmt.Sprintf("a1.a.s1.s.%d.none.edge.example.", i), podLabel(a) + ".web.edge.example."} {
+			out, x := reply(s, nil, pack(t, ask(name+" AAAA")), udp, testClient)
+			if m := unpack(t, out); len(m.Answer) != 1 || m.Answer[0].Header().Ttl != want.ttl6 || x.picked != 0 {
+				t.Errorf("%s: %v, %+v, want TTL %d", name, m.Answer, x, want.ttl6)
+			}
+		}
+		out, _ := reply(s, nil, pack(t, ask(fmt.Sprintf("a1.a.s1.s.%d.none.edge.example. A", i))), udp, testClient)
+		if m := unpack(t, out); (len(m.Answer) == 1) != (want.ttl4 != 0) || len(m.Answer) == 1 && m.Answer[0].Header().Ttl != want.ttl4 {
+			t.Errorf("instance %d: %v, want TTL %d", i, m.Answer, want.ttl4)
+		}
+	}
+}
+
+// While a pod gives way to another one of its number, the name is the one that is up and stays.
+func TestInstanceGivesWay(t *testing.T) {
+	c := namedContent()
+	sv := &c.Services[len(c.Services)-2]
+	sv.Endpoints = endpoints("2001:db8:1::10 up", "2001:db8:1::11 down", "2001:db8:1::12 up")
+	for i := range sv.Endpoints {
+		sv.Endpoints[i].Instance, sv.Endpoints[i].Draining = "0", i == 0
+	}
+	if got := all(t, testSnapshot(t, c), "a1.a.s1.s.0.none.edge.example. AAAA"); !slices.Equal(got, []string{"2001:db8:1::12"}) {
+		t.Errorf("answered %v", got)
 	}
 }

@@ -106,6 +106,14 @@ type cell struct {
 
 func (c *cell) load() *service { return c.now.Load() }
 
+// found is a name that is found on the way: s is what the service of the cell is there.
+func (c *cell) found(as kind, s *service) *node {
+	there := &cell{zone: c.zone, number: c.number}
+	there.now.Store(s)
+	there.stale.Store(c.stale.Load())
+	return &node{zone: c.zone, kind: as, cell: there}
+}
+
 // Update replaces one service of the content that Set gave; everything else stays, no query waits, and it costs what that
 // service does, however many others there are. What gives it its names cannot change: an error leaves the old one in place, and Set is
 // for such changes. What the slices of sv hold is not to be changed after. Safe for concurrent use.

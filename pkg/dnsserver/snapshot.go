@@ -76,10 +76,10 @@ type authority struct {
 type node struct {
 	wire      string // its name on the wire, of those that an index has
 	zone      *zone
-	cell      *cell // of kinds steered, srv, explained, scheme and schemePort
+	cell      *cell // of kinds steered, srv, pod, explained, scheme and schemePort
 	kind      kind
-	owner     *cell            // of kinds pod and pointer: whose pod it is; nil: nobody's
-	addresses []netip.Addr     // of kinds nameServer and pod
+	owner     *cell            // of kind pointer: whose pod it is
+	addresses []netip.Addr     // of kind nameServer
 	target    string           // of kind pointer
 	semantic  map[string]*cell // of kind instances: by the labels above the instance's, nil when they are not a service's whole name
 	rrtype    uint16           // of kinds scheme and schemePort: of service bindings

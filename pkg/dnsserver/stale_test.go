@@ -58,7 +58,7 @@ NOERROR aa
 	t.Run("named", func(t *testing.T) {
 		testMessages(t, stale(namedContent()), []messageCase{
 			{query: ask("a2.a.s1.s.any.hc.edge.example. AAAA", edns(1232)), want: "NOERROR aa\na2.a.s1.s.any.hc.edge.example. 30 IN AAAA 2001:db8:1::20\n" + opt + staleEDE + "\n"},
-			{name: "an instance", query: ask("a1.a.s1.s.0.none.edge.example. AAAA", edns(1232)), want: "NOERROR aa\na1.a.s1.s.0.none.edge.example. 30 IN AAAA 2001:db8:1::10\n" + opt + staleEDE + "\n"},
+			{name: "an instance", query: ask("a1.a.s1.s.0.none.edge.example. AAAA", edns(1232)), want: "NOERROR aa\na1.a.s1.s.0.none.edge.example. 3 IN AAAA 2001:db8:1::10\n" + opt + staleEDE + "\n"},
 		})
 	})
 }

@@ -199,6 +199,8 @@ func (s *snapshot) words(m *dns.Msg, r *Reason, n *node, z *zone, c *client) str
 		return r.picking()
 	case len(m.Answer) == 0:
 		return "the name has no record of this type"
+	case n.kind == pod:
+		return "the pod that the name stands for, up or not"
 	case n.kind == healthName:
 		return "the addresses of the zone's name servers: its sources are synced"
 	default:
