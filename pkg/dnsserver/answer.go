@@ -58,8 +58,12 @@ func (s *snapshot) decide(m *dns.Msg, c *client) *dns.EDNS0_EDE {
 	}
 	why := s.records(m, n, q, c)
 	c.stale = n.stale()
-	if len(m.Answer) == 0 {
-		m.Ns = []dns.RR{z.authority.Load().soa}
+	switch nothing := z.authority.Load(); {
+	case len(m.Answer) > 0:
+	case why != nil: // panic
+		m.Ns = []dns.RR{nothing.brief}
+	default:
+		m.Ns = []dns.RR{nothing.soa}
 	}
 	return why
 }

@@ -11,6 +11,8 @@ import (
 const (
 	soa    = "edge.example. 5 IN SOA ns.edge.example. hostmaster.edge.example. 1767225600 3600 600 86400 5\n"
 	subSOA = "sub.lab.edge.example. 2 IN SOA ns.far.sub.lab.edge.example. hostmaster.sub.lab.edge.example. 1767225600 3600 600 86400 2\n"
+	// briefly is NODATA of a service in panic.
+	briefly = "NOERROR aa\nauthority edge.example. 1 IN SOA ns.edge.example. hostmaster.edge.example. 1767225600 3600 600 86400 1\n"
 )
 
 type messageCase struct {

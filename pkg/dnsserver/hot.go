@@ -253,6 +253,9 @@ func (z *zone) newAuthority(serial uint32) *authority {
 		Hdr: header(z.name, dns.TypeSOA, negative), Ns: z.ns[0].(*dns.NS).Ns, Mbox: z.mailbox(), Serial: serial,
 		Refresh: soaRefresh, Retry: soaRetry, Expire: soaExpire, Minttl: negative,
 	}}
+	brief := *a.soa
+	brief.Hdr.Ttl, brief.Minttl = min(negative, briefTTL), min(negative, briefTTL) // resolvers take the smaller one (RFC 2308 section 5)
+	a.brief = &brief
 	a.appendName(z, z.name)
 	a.wire = binary.BigEndian.AppendUint16(a.wire, dns.TypeSOA)
 	a.wire = binary.BigEndian.AppendUint16(a.wire, dns.ClassINET)

@@ -3,6 +3,7 @@ package dnsserver
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -90,11 +91,11 @@ func FuzzPaths(f *testing.F) {
 	for _, m := range badMessages() {
 		f.Add([]byte(m.message))
 	}
-	for _, q := range append(hotQueries(), hotBindQueries()...) {
+	for _, q := range slices.Concat(hotQueries(), hotBindQueries(), panicQueries()) {
 		f.Add(pack(f, q.query))
 	}
 	var all []paths
-	for _, c := range []Content{testContent(true), testContent(false), podContent(), accessContent(), namedContent(), bindContent(), stale(podContent()), stale(bindContent())} {
+	for _, c := range []Content{testContent(true), testContent(false), podContent(), accessContent(), namedContent(), bindContent(), panicContent(), stale(podContent()), stale(bindContent())} {
 		all = append(all, newPaths(f, c))
 	}
 	f.Fuzz(func(t *testing.T, query []byte) {

@@ -109,7 +109,7 @@ func TestPlaces(t *testing.T) {
 		answer("rack-2.pin.web.edge.example.", "3", "2001:db8:1::11"),
 		answer("Rack-2.PREFER.web.edge.example.", "3", "2001:db8:1::11"),
 		answer("host-rack-2.pin.web.edge.example.", "3", "2001:db8:1::11"),
-		{name: "pinned to what is down", query: ask("rack-3.pin.web.edge.example. AAAA", edns(1232)), want: noData + "edns 0 udp 1232, ede 0 no endpoint is up: answering with none\n"},
+		{name: "pinned to what is down", query: ask("rack-3.pin.web.edge.example. AAAA", edns(1232)), want: briefly + "edns 0 udp 1232, ede 0 no endpoint is up: answering with none\n"},
 		{name: "pinned to nothing", query: ask("rack-9.pin.web.edge.example. AAAA"), want: noData},
 		{name: "not of this family", query: ask("rack-2.pin.web.edge.example. A"), want: noData},
 		answer("rack-3.prefer.web.edge.example.", "3", "2001:db8:1::10"),

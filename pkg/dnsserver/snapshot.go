@@ -18,6 +18,9 @@ import (
 // negativeTTL bounds how long a resolver may remember that something does not exist (RFC 2308 section 5).
 const negativeTTL = 5 * time.Second
 
+// briefTTL is that of what a service in panic does not have: it is as short as that of what it has.
+const briefTTL = 1
+
 // maxName is a name of 255 octets (RFC 1035 section 2.3.4) as text, which lacks the first label's length and the root's
 // but has a dot at its end. The library would pack, and never read again, one more.
 const maxName = 254
@@ -67,8 +70,9 @@ type zone struct {
 // authority is the SOA record of a zone, which also tells that there is nothing. It is replaced when its serial changes.
 type authority struct {
 	soa      *dns.SOA
-	wire     []byte // of answers on the hot path
-	pointers []int  // where in it a pointer to the zone's name belongs
+	brief    *dns.SOA // of a service that has nothing for now
+	wire     []byte   // of answers on the hot path
+	pointers []int    // where in it a pointer to the zone's name belongs
 }
 
 // A node is a name that exists. One with neither content is an empty non-terminal: only names below it have records
