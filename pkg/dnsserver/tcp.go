@@ -37,15 +37,14 @@ func (t TCP) orDefaults() TCP {
 	}
 }
 
-// serveTCP accepts connections while there are slots; the rest wait in the kernel's queue.
+// serveTCP accepts connections; one at a time waits until there is a slot, the rest do so in the kernel's queue.
 func (s *Server) serveTCP(ctx context.Context, l *net.TCPListener) error {
 	defer context.AfterFunc(ctx, func() { _ = l.SetDeadline(longAgo) })()
 	var conns sync.WaitGroup
 	defer conns.Wait()
-	for s.takeSlot(ctx) {
+	for {
 		c, err := l.AcceptTCP()
 		if err != nil {
-			<-s.slots
 			if ctx.Err() != nil {
 				return nil
 			}
@@ -59,8 +58,11 @@ func (s *Server) serveTCP(ctx context.Context, l *net.TCPListener) error {
 		if !s.crowd.enter(client) {
 			s.metrics.refused.Inc()
 			_ = c.Close()
-			<-s.slots
 			continue
+		}
+		if !s.takeSlot(ctx) {
+			_ = c.Close()
+			return nil
 		}
 		conns.Go(func() {
 			defer func() { <-s.slots }()
@@ -68,7 +70,6 @@ func (s *Server) serveTCP(ctx context.Context, l *net.TCPListener) error {
 			s.serveConn(ctx, c, client)
 		})
 	}
-	return nil
 }
 
 // takeSlot waits for one; false: ctx is done.

@@ -138,6 +138,19 @@ func TestConnectionsAreBounded(t *testing.T) {
 	receive(t, second)
 }
 
+// Only connections take slots: nobody is left out because another address is listened on.
+func TestFewerSlotsThanAddresses(t *testing.T) {
+	nettest.Need(t)
+	s := newServer(t, "[::1]:53", "127.0.0.1:53", "127.0.0.2:53")
+	s.slots = make(chan struct{}, 1)
+	run(t, s)
+	for range 2 {
+		for _, server := range []string{"[::1]:53", "127.0.0.1:53", "127.0.0.2:53"} {
+			query(t, "tcp", server, "edge.example. SOA")
+		}
+	}
+}
+
 func TestPatience(t *testing.T) {
 	s := &Server{slots: make(chan struct{}, 4), tcp: DefaultTCP}
 	idleTimeout := DefaultTCP.Idle
