@@ -1,49 +1,127 @@
 package dnsserver
 
 import (
+	"cmp"
+	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"sync"
 )
 
-// A crowd counts the connections of each client, so that none takes all of them. Safe for concurrent use.
+// What one client may be: it has a whole IPv6 /64 to connect from (RFC 4291 section 2.5.4).
+const oneClient6, oneClient4 = 64, 32
+
+// maxLooked bounds what it costs to find the greediest, for who comes waits for that. Whoever keeps others out is among so many.
+const maxLooked = 1024
+
+// A crowd is who is connected, by the networks that the rate limit knows and with the same shares. No client takes all, and who is new
+// takes the place of the greediest. Safe for concurrent use.
 type crowd struct {
-	most  int // that one client may have
-	mu    sync.Mutex
-	count map[netip.Prefix]int // by network; only those with a connection
+	most   int // of one client
+	mu     sync.Mutex
+	came   uint64                  // of all times
+	guests []*guest                // in no order
+	groups map[netip.Prefix]*group // only those with a guest
 }
 
-// network64 is what one client may be: it has a whole IPv6 /64 to connect from (RFC 4291 section 2.5.4).
-func network64(a netip.Addr) netip.Prefix {
+// A group are the guests from one network.
+type group struct {
+	network netip.Prefix
+	times   uint64 // its share, as a multiple of an address's
+	guests  int
+}
+
+// A guest is a connection.
+type guest struct {
+	came  uint64 // the how manieth
+	place int    // in guests; -1: it is none any more
+	in    []*group
+	end   func()
+}
+
+// enter takes in a connection, which end ends; nil: the client has its share.
+func (c *crowd) enter(a netip.Addr, end func()) *guest {
 	a = a.Unmap().WithZone("")
-	bits := 64
+	levels, client := levels6[:], oneClient6
 	if a.Is4() {
-		bits = 32
+		levels, client = levels4[:], oneClient4
 	}
-	p, _ := a.Prefix(bits)
-	return p
-}
-
-// enter counts one connection more; false: the client has its share, and nothing was counted.
-func (c *crowd) enter(a netip.Addr) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n := network64(a)
-	if c.count[n] >= c.most {
+	if p, _ := a.Prefix(client); c.groups[p] != nil && c.groups[p].guests >= c.most {
+		return nil
+	}
+	c.came++
+	g := &guest{came: c.came, place: len(c.guests), end: end}
+	for _, v := range levels {
+		p, _ := a.Prefix(v.bits)
+		g.in = append(g.in, c.join(p, v.times))
+	}
+	c.guests = append(c.guests, g)
+	return g
+}
+
+// join counts a guest from a network.
+func (c *crowd) join(network netip.Prefix, times uint64) *group {
+	if c.groups == nil {
+		c.groups = make(map[netip.Prefix]*group)
+	}
+	n := c.groups[network]
+	if n == nil {
+		n = &group{network: network, times: times}
+		c.groups[network] = n
+	}
+	n.guests++
+	return n
+}
+
+// leave ends a connection, and undoes enter unless evict did.
+func (c *crowd) leave(g *guest) {
+	g.end()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if g.place >= 0 {
+		c.remove(g)
+	}
+}
+
+func (c *crowd) remove(g *guest) {
+	last := len(c.guests) - 1
+	c.guests[g.place] = c.guests[last]
+	c.guests[g.place].place = g.place
+	c.guests = slices.Delete(c.guests, last, last+1)
+	g.place = -1
+	for _, n := range g.in {
+		if n.guests--; n.guests == 0 {
+			delete(c.groups, n.network)
+		}
+	}
+}
+
+// evict ends the connection of a guest from the greediest network; of equals, the one that has been there longest. False: there is nobody.
+func (c *crowd) evict() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.guests) == 0 {
 		return false
 	}
-	if c.count == nil {
-		c.count = make(map[netip.Prefix]int)
+	start := rand.IntN(len(c.guests))
+	out := c.guests[start]
+	for i := range min(len(c.guests), maxLooked) {
+		g := c.guests[(start+i)%len(c.guests)]
+		if more := cmp.Compare(g.greed(), out.greed()); more > 0 || more == 0 && g.came < out.came {
+			out = g
+		}
 	}
-	c.count[n]++
+	c.remove(out)
+	out.end()
 	return true
 }
 
-// leave undoes enter.
-func (c *crowd) leave(a netip.Addr) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	n := network64(a)
-	if c.count[n]--; c.count[n] <= 0 {
-		delete(c.count, n)
+// greed is how many times its share the greediest of a guest's networks has.
+func (g *guest) greed() (most float64) {
+	for _, n := range g.in {
+		most = max(most, float64(n.guests)/float64(n.times))
 	}
+	return most
 }

@@ -1,12 +1,14 @@
 package dnsserver
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/anyedge/anyedge/internal/nettest"
@@ -14,24 +16,66 @@ import (
 
 func TestCrowd(t *testing.T) {
 	c := crowd{most: DefaultTCP.PerClient}
+	enter := func(a string) *guest { return c.enter(netip.MustParseAddr(a), func() {}) }
+	var greedy []*guest
 	for i := range DefaultTCP.PerClient {
-		if a := netip.AddrFrom16([16]byte{0x20, 1, 15: byte(i)}); !c.enter(a) {
+		g := enter(fmt.Sprintf("2001::%x", i))
+		if g == nil {
 			t.Fatalf("connection %d is refused", i)
 		}
+		greedy = append(greedy, g)
 	}
 	for a, want := range map[string]bool{"2001::ffff": false, "2001:0:0:1::": true, "192.0.2.1": true, "::ffff:192.0.2.1": true} {
-		if got := c.enter(netip.MustParseAddr(a)); got != want {
+		if got := enter(a) != nil; got != want {
 			t.Errorf("%s enters: %v, want %v", a, got, want)
 		}
 	}
-	if n := c.count[netip.MustParsePrefix("192.0.2.1/32")]; n != 2 {
+	if n := c.groups[netip.MustParsePrefix("192.0.2.1/32")].guests; n != 2 {
 		t.Errorf("IPv4 in IPv6 form counts apart: %d", n)
 	}
-	for i := range DefaultTCP.PerClient {
-		c.leave(netip.AddrFrom16([16]byte{0x20, 1, 15: byte(i)}))
+	for _, g := range greedy {
+		c.leave(g)
 	}
-	if len(c.count) != 2 || !c.enter(netip.MustParseAddr("2001::ffff")) {
-		t.Errorf("left over: %v", c.count)
+	if len(c.guests) != 3 || len(c.groups) != len(levels6)+len(levels4) || enter("2001::ffff") == nil {
+		t.Errorf("left over: %v", c.groups)
+	}
+}
+
+// Of those that are there, in the order in which they came, the greediest goes: each network is measured by its share.
+func TestWhoHasToGo(t *testing.T) {
+	var more string
+	for i := range 32 {
+		more += fmt.Sprintf(" 192.0.2.%d", i+2)
+	}
+	for _, tt := range []struct {
+		name, guests string // those with a star have to go
+	}{
+		{"equals: who came first", "2001:db8:1::1* 192.0.2.1* 2001:db8:2::1 2001:db8:3::1"},
+		{"a client with many", "2001:db8:1::1 192.0.2.1* 192.0.2.1* 192.0.2.1 2001:db8:2::1"},
+		{"a /64", "2001:db8:1::1 2001:db8:2::1* 2001:db8:2::2 2001:db8:2::3 2001:db8:3::1"},
+		{"a /56", "2001:db8:1::1 2001:db8:2:1::1* 2001:db8:2:2::1 2001:db8:2:3::1 2001:db8:2:4::1 2001:db8:3::1"},
+		{"a /48", "2001:db8:1::1 2001:db8:2:100::1* 2001:db8:2:200::1 2001:db8:2:300::1 2001:db8:2:400::1 2001:db8:2:500::1"},
+		{"a /48 with its share, and a client with two", "2001:db8:2:100::1 2001:db8:2:200::1 2001:db8:2:300::1 2001:db8:2:400::1 192.0.2.1* 192.0.2.1"},
+		{"a /24 that is not too many", "192.0.2.1 192.0.2.2 192.0.2.3 192.0.2.4 2001:db8:3::1* 2001:db8:3::1"},
+		{"a /24 that is too many", "2001:db8:1::1 2001:db8:2::1 192.0.2.1*" + more},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := crowd{most: 100}
+			var want, got []string
+			for i, a := range strings.Fields(tt.guests) {
+				a, goes := strings.CutSuffix(a, "*")
+				if goes {
+					want = append(want, fmt.Sprintf("%d %s", i, a))
+				}
+				c.enter(netip.MustParseAddr(a), func() { got = append(got, fmt.Sprintf("%d %s", i, a)) })
+			}
+			for range want {
+				c.evict()
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 

@@ -60,6 +60,7 @@ type Server struct {
 	sockets *Listeners
 	tcp     TCP
 	slots   chan struct{} // one for each TCP connection
+	door    sync.Mutex    // of whoever waits for a slot
 	crowd   crowd
 	metrics *metrics
 	numbers numbers

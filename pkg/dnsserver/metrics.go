@@ -13,6 +13,7 @@ type metrics struct {
 	tallied
 	connections prometheus.Gauge
 	refused     prometheus.Counter
+	evicted     prometheus.Counter
 	collectors  []prometheus.Collector
 }
 
@@ -25,8 +26,11 @@ func newMetrics(s *Server) *metrics {
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "anyedge_dns_tcp_refused_connections_total", Help: "Connections closed at once because their client had as many as one may.",
 		}),
+		evicted: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "anyedge_dns_tcp_evicted_connections_total", Help: "Connections closed because all were taken and somebody came.",
+		}),
 	}
-	m.collectors = []prometheus.Collector{&m.tallied, m.connections, m.refused}
+	m.collectors = []prometheus.Collector{&m.tallied, m.connections, m.refused, m.evicted}
 	m.makeContent(s)
 	return m
 }

@@ -26,7 +26,7 @@ type TCP struct {
 	Idle        time.Duration // between the queries of a connection
 }
 
-// DefaultTCP lets 16 greedy clients leave none out.
+// DefaultTCP lets one client have a sixteenth. Sixteen can take all: who is new then takes the place of one of them.
 var DefaultTCP = TCP{Connections: 1024, PerClient: 64, Idle: 10 * time.Second}
 
 func (t TCP) orDefaults() TCP {
@@ -37,7 +37,7 @@ func (t TCP) orDefaults() TCP {
 	}
 }
 
-// serveTCP accepts connections; one at a time waits until there is a slot, the rest do so in the kernel's queue.
+// serveTCP accepts connections; one at a time waits for a slot, the rest do so in the kernel's queue.
 func (s *Server) serveTCP(ctx context.Context, l *net.TCPListener) error {
 	defer context.AfterFunc(ctx, func() { _ = l.SetDeadline(longAgo) })()
 	var conns sync.WaitGroup
@@ -55,25 +55,35 @@ func (s *Server) serveTCP(ctx context.Context, l *net.TCPListener) error {
 			continue
 		}
 		client := c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr()
-		if !s.crowd.enter(client) {
+		stay, end := context.WithCancel(ctx)
+		g := s.crowd.enter(client, end)
+		if g == nil {
+			end()
 			s.metrics.refused.Inc()
 			_ = c.Close()
 			continue
 		}
 		if !s.takeSlot(ctx) {
+			s.crowd.leave(g)
 			_ = c.Close()
 			return nil
 		}
 		conns.Go(func() {
 			defer func() { <-s.slots }()
-			defer s.crowd.leave(client)
-			s.serveConn(ctx, c, client)
+			defer s.crowd.leave(g)
+			s.serveConn(stay, c, client)
 		})
 	}
 }
 
-// takeSlot waits for one; false: ctx is done.
+// takeSlot takes a slot, and has one made when there is none (RFC 7766 section 6.2.3 lets a server close connections when it is busy);
+// false: ctx is done. Who waits does so alone: nobody else takes the slot that was made for it.
 func (s *Server) takeSlot(ctx context.Context) bool {
+	s.door.Lock()
+	defer s.door.Unlock()
+	if len(s.slots) == cap(s.slots) && s.crowd.evict() {
+		s.metrics.evicted.Inc()
+	}
 	select {
 	case s.slots <- struct{}{}:
 		return true
@@ -82,7 +92,8 @@ func (s *Server) takeSlot(ctx context.Context) bool {
 	}
 }
 
-// serveConn answers the queries of one connection in their order until the client, a timeout or ctx ends it.
+// serveConn answers the queries of one connection in their order until the client, a timeout or ctx ends it. Those that were read when
+// ctx ends are answered.
 func (s *Server) serveConn(ctx context.Context, c *net.TCPConn, client netip.Addr) {
 	defer c.Close()
 	defer context.AfterFunc(ctx, func() { _ = c.SetReadDeadline(longAgo) })()
@@ -117,14 +128,14 @@ func readQuery(ctx context.Context, c net.Conn, in io.Reader, idle time.Duration
 	return query, readFull(ctx, c, in, query, queryTimeout)
 }
 
-// readFull reads within timeout, or until ctx is done: that is asked after the deadline was moved, because the end of
+// readFull reads within timeout; after the end of ctx, no more than in has. That is asked after the deadline was moved, because the end of
 // ctx moves it too.
 func readFull(ctx context.Context, c net.Conn, in io.Reader, b []byte, timeout time.Duration) error {
 	if err := c.SetReadDeadline(time.Now().Add(timeout)); err != nil {
 		return err
 	}
-	if err := ctx.Err(); err != nil {
-		return err
+	if ctx.Err() != nil {
+		_ = c.SetReadDeadline(longAgo)
 	}
 	_, err := io.ReadFull(in, b)
 	return err

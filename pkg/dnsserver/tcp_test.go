@@ -1,12 +1,15 @@
 package dnsserver
 
 import (
+	"bufio"
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,7 +31,14 @@ func framed(t testing.TB, questions ...string) (b []byte) {
 
 func dial(t *testing.T, addr string) *net.TCPConn {
 	t.Helper()
-	c, err := net.Dial("tcp", addr)
+	return dialFrom(t, "", addr)
+}
+
+// dialFrom connects from an address of ours; empty: any.
+func dialFrom(t *testing.T, from, addr string) *net.TCPConn {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	c, err := d.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,25 +127,65 @@ func TestStopEndsConnections(t *testing.T) {
 	}
 }
 
-// With all slots taken, a further client waits until one is free.
+// With all slots taken, a further client takes the place of another, and there are no more than before.
 func TestConnectionsAreBounded(t *testing.T) {
 	nettest.Need(t)
 	s := newServer(t, "[::1]:53")
 	s.slots = make(chan struct{}, 1)
 	run(t, s)
-	first := dial(t, "[::1]:53")
-	second := dial(t, "[::1]:53")
-	for _, c := range []*net.TCPConn{first, second} {
+	for range 3 {
+		c := dial(t, "[::1]:53")
 		if _, err := c.Write(framed(t, "edge.example. SOA")); err != nil {
 			t.Fatal(err)
 		}
+		receive(t, c)
+		if n := testutil.ToFloat64(s.metrics.connections); n != 1 {
+			t.Errorf("%v connections", n)
+		}
 	}
-	receive(t, first)
-	if n := testutil.ToFloat64(s.metrics.connections); n != 1 {
-		t.Errorf("%v connections", n)
+	if n := testutil.ToFloat64(s.metrics.evicted); n != 2 {
+		t.Errorf("%v made room, want 2", n)
 	}
-	first.Close()
-	receive(t, second)
+}
+
+// Clients that hold all slots and keep asking do not keep out who is new: one of them gives way, once.
+func TestNewClientGetsIn(t *testing.T) {
+	nettest.Need(t)
+	s := newServer(t, "127.0.0.1:53")
+	s.slots, s.crowd.most = make(chan struct{}, 8), 2
+	run(t, s)
+	query := framed(t, "edge.example. SOA")
+	var clients sync.WaitGroup
+	defer clients.Wait()
+	for i := range cap(s.slots) {
+		c := dialFrom(t, fmt.Sprintf("127.0.0.%d", 2+i/2), "127.0.0.1:53")
+		clients.Go(func() { keepAsking(c, query) })
+		defer c.Close()
+	}
+	waitFor(t, func() bool { return testutil.ToFloat64(s.metrics.connections) == 8 })
+	c := dialFrom(t, "127.0.0.9", "127.0.0.1:53")
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	for range 100 {
+		if _, err := c.Write(query); err != nil {
+			t.Fatal(err)
+		}
+		receive(t, c)
+	}
+	if n := testutil.ToFloat64(s.metrics.evicted); n != 1 {
+		t.Errorf("%v gave way, want 1", n)
+	}
+}
+
+// keepAsking asks until the connection ends.
+func keepAsking(c *net.TCPConn, query []byte) {
+	for {
+		if _, err := c.Write(query); err != nil {
+			return
+		}
+		if _, err := (&dns.Conn{Conn: c}).ReadMsg(); err != nil {
+			return
+		}
+	}
 }
 
 // Only connections take slots: nobody is left out because another address is listened on.
@@ -198,7 +248,28 @@ func TestReadEndsWithContext(t *testing.T) {
 	client, server := net.Pipe()
 	defer client.Close()
 	defer server.Close()
-	if _, err := readQuery(ctx, server, server, time.Hour); !errors.Is(err, context.Canceled) {
+	if _, err := readQuery(ctx, server, server, time.Hour); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("read = %v", err)
+	}
+}
+
+// What was read before the end of ctx is answered after it.
+func TestReadQueriesAreAnswered(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	client, server := net.Pipe()
+	defer client.Close()
+	defer server.Close()
+	go func() { _, _ = client.Write(framed(t, "a.example. A", "b.example. A", "c.example. A")) }()
+	in := bufio.NewReader(server)
+	for i := range 3 {
+		query, err := readQuery(ctx, server, in, time.Hour)
+		if err != nil || binary.BigEndian.Uint16(query) != uint16(i) {
+			t.Errorf("query %d: %x, %v", i, query, err)
+		}
+		cancel()
+	}
+	if _, err := readQuery(ctx, server, in, time.Hour); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("and then: %v", err)
 	}
 }
