@@ -108,6 +108,23 @@ _explain.sick.edge.example. 0 IN TXT "10.1.0.30" "state=up" "weight=1" "share=1.
 	}
 }
 
+// A name that states a policy is explained by that, not by the service's own.
+func TestExplainStatesPolicy(t *testing.T) {
+	t.Parallel()
+	c := accessContent()
+	sv := testService("web3.edge.example.", 1, "2001:db8:1::10 up", "2001:db8:1::11 up")
+	sv.Semantic, sv.Endpoints[1].Near = steering.Semantic{App: "a1", AppNS: "a", Service: "s1", ServiceNS: "s"}, true
+	c.Services = append(slices.DeleteFunc(c.Services, func(s steering.Service) bool { return s.Name == "none.edge.example." }), sv)
+	want := `NOERROR aa
+_explain.a1.a.s1.s.any.closest.edge.example. 0 IN TXT "site=mec-1" "service=web3.edge.example." "policy=closest" "answers=1" "view=inside" "ipv6=picked 1 of 2 endpoints by closest" "ipv4=the service has no IPv4 endpoint"
+_explain.a1.a.s1.s.any.closest.edge.example. 0 IN TXT "2001:db8:1::10" "state=up" "weight=1" "share=0.000"
+_explain.a1.a.s1.s.any.closest.edge.example. 0 IN TXT "2001:db8:1::11" "state=up" "weight=1" "share=1.000" "picked"
+`
+	if diff := cmp.Diff(want, showFor(t, testSnapshot(t, c), insider, ask("_explain.a1.a.s1.s.any.closest.edge.example. TXT"))); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
 // Without explain there are no such names.
 func TestExplainIsOff(t *testing.T) {
 	t.Parallel()

@@ -251,12 +251,13 @@ func (s *snapshot) explanation(n *node, q dns.Question, c *client) []dns.RR {
 	if stale := n.stale().words(); stale != "" {
 		whole = append(whole, "stale="+stale)
 	}
+	name := strings.TrimPrefix(dns.CanonicalName(q.Name), explainPrefix) // not the service's: it may state another policy
 	picked := make(map[netip.Addr]bool)
 	peeking := *c
 	peeking.peek = true
 	for f := range sv.pickers {
 		qtype := []uint16{steering.IPv6: dns.TypeAAAA, steering.IPv4: dns.TypeA}[f]
-		r := s.reason(s.ask(sv.Name, qtype, &peeking), sv.Name, qtype, &peeking)
+		r := s.reason(s.ask(name, qtype, &peeking), name, qtype, &peeking)
 		whole = append(whole, strings.ToLower(familyName(steering.Family(f)))+"="+r.Text)
 		for _, a := range r.Picked {
 			picked[a] = true
