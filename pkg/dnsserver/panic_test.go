@@ -6,7 +6,8 @@ import (
 	"github.com/anyedge/anyedge/pkg/steering"
 )
 
-// panicContent has services of which nothing is up: quiet answers with nothing then.
+// panicContent has services of which nothing is up: quiet answers with nothing then, away and mixedaway with another site, of which it is
+// known for the first alone what port it has.
 func panicContent() Content {
 	c := bindContent()
 	add := func(name string, p steering.Panic, list ...string) {
@@ -18,6 +19,13 @@ func panicContent() Content {
 		c.Services = append(c.Services, sv)
 	}
 	add("quiet.edge.example.", steering.Panic{Mode: steering.PanicNone}, "2001:db8:1::60 down", "2001:db8:1::61 down")
+	other := steering.Panic{Mode: steering.PanicOther, Fallback: addrs("2001:db8:9::1", "10.9.0.1")}
+	add("away.edge.example.", other, "2001:db8:1::60 down", "2001:db8:1::61 down", "10.1.0.60 up")
+	add("mixedaway.edge.example.", other, "2001:db8:1::60 down", "2001:db8:1::61 down")
+	c.Services[len(c.Services)-1].Endpoints[1].Port = 9443
+	add("halfaway.edge.example.", steering.Panic{Mode: steering.PanicOther, Fallback: addrs("10.9.0.1")}, "2001:db8:1::60 down", "10.1.0.60 down")
+	add("hashaway.edge.example.", other, "2001:db8:1::60 down", "10.1.0.60 down")
+	c.Services[len(c.Services)-1].Policy = steering.Hash
 	return c
 }
 
@@ -46,4 +54,46 @@ func panicQueries() (all []hotQuery) {
 		all = append(all, hotQuery{q, ask(q, edns(1232)), false})
 	}
 	return append(all, hotQuery{"a family without panic", ask("quiet.edge.example. A"), true})
+}
+
+// While another site answers, every type tells of it.
+func TestPanicOther(t *testing.T) {
+	const why = "edns 0 udp 1232, ede 0 no endpoint is up: answering with another site"
+	testMessages(t, panicContent(), []messageCase{
+		{query: ask("away.edge.example. AAAA", edns(1232)), want: "NOERROR aa\naway.edge.example. 1 IN AAAA 2001:db8:9::1\n" + why + "\n"},
+		{query: ask("away.edge.example. A"), want: "NOERROR aa\naway.edge.example. 30 IN A 10.1.0.60\n"},
+		{query: ask("away.edge.example. TXT"), want: "NOERROR aa\naway.edge.example. 30 IN TXT \"site=mec-1\" \"policy=rr\"\n"},
+		{query: ask("away.edge.example. HTTPS", edns(1232)), want: `
+NOERROR aa
+away.edge.example. 1 IN HTTPS 1 . alpn="h2" no-default-alpn="" port="8443" ipv4hint="10.1.0.60" ipv6hint="2001:db8:9::1"
+additional away.edge.example. 1 IN AAAA 2001:db8:9::1
+additional away.edge.example. 1 IN A 10.1.0.60
+` + why + "\n"},
+		{query: ask("_HTTP._tcp.Away.edge.example. SRV", edns(1232)), want: `
+NOERROR aa
+_HTTP._tcp.Away.edge.example. 1 IN SRV 0 1 8443 ip-10-1-0-60.away.edge.example.
+_HTTP._tcp.Away.edge.example. 1 IN SRV 0 1 8443 Away.edge.example.
+additional ip-10-1-0-60.away.edge.example. 1 IN A 10.1.0.60
+additional Away.edge.example. 1 IN AAAA 2001:db8:9::1
+` + why + "\n"},
+		{query: ask("_http._tcp.hashaway.edge.example. SRV", edns(1232)), want: `
+NOERROR aa
+_http._tcp.hashaway.edge.example. 1 IN SRV 0 1 8443 hashaway.edge.example.
+additional hashaway.edge.example. 1 IN AAAA 2001:db8:9::1
+additional hashaway.edge.example. 1 IN A 10.9.0.1
+` + why + "\n"},
+		{name: "a family without a fallback goes by all", query: ask("_http._tcp.halfaway.edge.example. SRV", edns(1232)), want: `
+NOERROR aa
+_http._tcp.halfaway.edge.example. 1 IN SRV 0 1 8443 ip-2001-db8-1--60.halfaway.edge.example.
+_http._tcp.halfaway.edge.example. 1 IN SRV 0 1 8443 halfaway.edge.example.
+additional ip-2001-db8-1--60.halfaway.edge.example. 1 IN AAAA 2001:db8:1::60
+additional halfaway.edge.example. 1 IN A 10.9.0.1
+edns 0 udp 1232, ede 0 no endpoint is up: answering with all of them
+`},
+		{query: ask("mixedaway.edge.example. AAAA", edns(1232)), want: "NOERROR aa\nmixedaway.edge.example. 1 IN AAAA 2001:db8:9::1\n" + why + "\n"},
+		{query: ask("mixedaway.edge.example. HTTPS", edns(1232)), want: briefly + why + ", whose ports are not known\n"},
+		{query: ask("_http._tcp.mixedaway.edge.example. SRV", edns(1232)), want: briefly + why + ", whose ports are not known\n"},
+		{query: ask("rack-1.prefer.away.edge.example. AAAA", edns(1232)), want: "NOERROR aa\nrack-1.prefer.away.edge.example. 1 IN AAAA 2001:db8:9::1\n" + why + "\n"},
+		{query: ask("rack-1.pin.away.edge.example. AAAA", edns(1232)), want: briefly + "edns 0 udp 1232, ede 0 no endpoint is up: answering with none\n"},
+	})
 }

@@ -135,7 +135,7 @@ func (s *service) rather(local *service) *service {
 			}
 		}
 	}
-	both.binding = newBinding(both.Service)
+	both.targets, both.binding = newTargets(both.Service, parts), newBinding(both.Service)
 	return both
 }
 

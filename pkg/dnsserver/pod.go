@@ -2,7 +2,6 @@ package dnsserver
 
 import (
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -159,126 +158,6 @@ func (s *service) has(a netip.Addr) bool {
 
 // podName is the full name of an endpoint.
 func (s *service) podName(a netip.Addr) string { return podLabel(a) + "." + s.Name }
-
-// srvName is where the SRV records of a service are (RFC 2782).
-func srvName(s steering.Service) string {
-	protocol := s.Protocol
-	if protocol == "" {
-		protocol = "tcp"
-	}
-	return "_" + s.PortName + "._" + protocol + "." + s.Name
-}
-
-// A target is an endpoint as an SRV record tells of it.
-type target struct {
-	endpoint int32 // index in service.Endpoints
-	weight   uint16
-}
-
-// newTargets are the endpoints of both families that may answer now and have a port.
-func newTargets(s steering.Service) []target {
-	if s.PortName == "" {
-		return nil
-	}
-	var eligible [2][]netip.Addr // by steering.Family
-	for f := range eligible {
-		eligible[f], _, _ = s.Eligible(steering.Family(f))
-		slices.SortFunc(eligible[f], netip.Addr.Compare)
-	}
-	all, weights := make([]target, 0, len(s.Endpoints)), make([]float64, 0, len(s.Endpoints))
-	for i := range s.Endpoints {
-		e := &s.Endpoints[i]
-		if _, may := slices.BinarySearchFunc(eligible[familyOf(e.Address)], e.Address.Unmap(), netip.Addr.Compare); may && e.Port != 0 {
-			all, weights = append(all, target{endpoint: int32(i)}), append(weights, e.Weight())
-		}
-	}
-	for i, w := range srvWeights(s.Policy, weights) {
-		all[i].weight = w
-	}
-	return all
-}
-
-// srvWeights turns capacities into the weights of RFC 2782: as they are when they are whole numbers with room, else in
-// proportion to the largest one.
-func srvWeights(p steering.Policy, capacities []float64) []uint16 {
-	weights := make([]uint16, len(capacities))
-	if len(capacities) == 0 {
-		return weights
-	}
-	scale, largest := 1.0, slices.Max(capacities)
-	if largest > math.MaxUint16 || slices.ContainsFunc(capacities, func(c float64) bool { return c != math.Trunc(c) }) {
-		scale = math.MaxUint16
-	}
-	for i, c := range capacities {
-		switch {
-		case p == steering.RoundRobin:
-			weights[i] = 1
-		case scale == 1:
-			weights[i] = uint16(c)
-		default:
-			weights[i] = uint16(max(1, math.Round(c/largest*scale)))
-		}
-	}
-	return weights
-}
-
-// serviceRecords answers with at most maxAnswers targets: those of the client, the best one first, by Hash; else all in turn, for
-// their weights to decide.
-func (n *node) serviceRecords(m *dns.Msg, q dns.Question, c *client) *dns.EDNS0_EDE {
-	sv := n.cell.load().in(c.view)
-	if sv == nil {
-		return nil
-	}
-	ttl, why := sv.ttl(n.zone)
-	add := func(t target, priority int) {
-		a := sv.addressOf(t)
-		name := sv.podName(a)
-		m.Answer = append(m.Answer, &dns.SRV{
-			Hdr: header(q.Name, dns.TypeSRV, ttl), Priority: uint16(priority), Weight: t.weight, Port: sv.Endpoints[t.endpoint].Port, Target: name,
-		})
-		m.Extra = append(m.Extra, addressRecord(name, ttl, a))
-	}
-	targets := sv.targets
-	c.note(n.cell, sv, len(targets) == 0)
-	if sv.Policy != steering.Hash {
-		first := sv.nextTarget(c)
-		for i := range uint64(min(len(targets), maxAnswers)) {
-			add(targets[(first+i)%uint64(len(targets))], 0)
-		}
-		return why
-	}
-	for _, p := range sv.pickers {
-		var room [maxAnswers]netip.Addr
-		for rank, a := range c.pick(p, room[:0]) {
-			if i := slices.IndexFunc(targets, func(t target) bool { return sv.addressOf(t) == a }); i >= 0 {
-				add(targets[i], rank)
-			}
-		}
-	}
-	return why
-}
-
-func (s *service) addressOf(t target) netip.Addr { return s.Endpoints[t.endpoint].Address.Unmap() }
-
-// nextTarget takes a turn, or looks whose it is.
-func (s *service) nextTarget(c *client) uint64 {
-	if c.peek {
-		return s.turn.Load()
-	}
-	return s.turn.Add(1) - 1
-}
-
-// ttl is that of what may change with the endpoints of either family, and why it is short.
-func (s *service) ttl(z *zone) (ttl uint32, why *dns.EDNS0_EDE) {
-	ttl = z.ttl
-	for _, p := range s.pickers {
-		if reason := p.Panic(); reason != "" {
-			return z.keep(p), extended(dns.ExtendedErrorCodeOther, reason)
-		}
-		ttl = min(ttl, z.keep(p))
-	}
-	return ttl, nil
-}
 
 // addNames adds the names that a service brings along: that of its SRV records, and in reverse zones those of its pods.
 func (s *snapshot) addNames(c *cell, sv steering.Service) error {

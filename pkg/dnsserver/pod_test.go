@@ -2,13 +2,11 @@ package dnsserver
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
 
 	"github.com/anyedge/anyedge/pkg/steering"
@@ -122,55 +120,6 @@ func TestPodLabels(t *testing.T) {
 		if a, ok := podAddress(label); ok {
 			t.Errorf("%s is %s, want none", label, a)
 		}
-	}
-}
-
-func TestServiceWeights(t *testing.T) {
-	for _, tt := range []struct {
-		capacities []float64
-		want       []uint16
-	}{
-		{nil, []uint16{}},
-		{[]float64{1, 65535}, []uint16{1, 65535}},
-		{[]float64{0.5, 1.5}, []uint16{21845, 65535}},
-		{[]float64{1, 1e300}, []uint16{1, 65535}},
-	} {
-		if diff := cmp.Diff(tt.want, srvWeights(steering.Capacity, tt.capacities)); diff != "" {
-			t.Errorf("%v (-want +got):\n%s", tt.capacities, diff)
-		}
-	}
-	if got := srvWeights(steering.RoundRobin, []float64{5, 7}); !slices.Equal(got, []uint16{1, 1}) {
-		t.Errorf("in turn: %v", got)
-	}
-}
-
-// More targets than an answer has room for: each in its turn.
-func TestTargetsTakeTurns(t *testing.T) {
-	c := testContent(true)
-	many := testService("many.edge.example.", 1)
-	many.PortName = "http"
-	for i := range 20 {
-		many.Endpoints = append(many.Endpoints, steering.Endpoint{Address: netip.AddrFrom4([4]byte{10, 9, 0, byte(i)}), Port: 80, State: steering.Up})
-	}
-	c.Services = append(c.Services, many)
-	s := testSnapshot(t, c)
-	count := map[string]int{}
-	for range 20 {
-		out, _ := reply(s, nil, pack(t, ask("_http._tcp.many.edge.example. SRV")), tcp, testClient)
-		lines := strings.Split(show(unpack(t, out)), "\n")
-		for _, line := range lines {
-			if _, target, is := strings.Cut(line, "SRV 0 1 80 "); is {
-				count[target]++
-			}
-		}
-	}
-	for target, n := range count {
-		if n != maxAnswers {
-			t.Errorf("%s was answered %d times, want %d", target, n, maxAnswers)
-		}
-	}
-	if len(count) != 20 {
-		t.Errorf("%d targets, want 20", len(count))
 	}
 }
 

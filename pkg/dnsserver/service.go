@@ -33,7 +33,8 @@ func newService(sv steering.Service, old *service, a *access, start func() uint6
 	if old != nil && old.Equal(sv) && old.access == a {
 		return old
 	}
-	c := &service{Service: sv, targets: newTargets(sv), binding: newBinding(sv), access: a}
+	c := &service{Service: sv, binding: newBinding(sv), access: a}
+	c.targets = newTargets(sv, [...]*service{c, c})
 	for f := range c.pickers {
 		c.pickers[f] = old.picker(sv, steering.Family(f), start)
 	}

@@ -134,7 +134,7 @@ func (n *node) bindings(m *dns.Msg, q dns.Question, c *client) *dns.EDNS0_EDE {
 		}
 	}
 	c.note(n.cell, sv, len(m.Answer) == 0)
-	return why
+	return sv.withoutPorts(m, why)
 }
 
 // bindOne adds the record of one pod; one without a port, such as a fallback, has none.

@@ -207,3 +207,6 @@ func (p Panic) instead(f Family, why string) (choice, bool) {
 	}
 	return choice{}, false
 }
+
+// Class tells how far the endpoint is, in the steps that Closest knows: the nearest have the least.
+func (e Endpoint) Class() int64 { return e.class() }

@@ -1,0 +1,150 @@
+package dnsserver
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/anyedge/anyedge/pkg/steering"
+)
+
+func TestServiceWeights(t *testing.T) {
+	for _, tt := range []struct {
+		capacities []float64
+		want       []uint16
+	}{
+		{[]float64{1, 65535}, []uint16{1, 65535}},
+		{[]float64{0.5, 1.5}, []uint16{21845, 65535}},
+		{[]float64{1, 1e300}, []uint16{1, 65535}},
+	} {
+		if diff := cmp.Diff(tt.want, srvWeights(tt.capacities)); diff != "" {
+			t.Errorf("%v (-want +got):\n%s", tt.capacities, diff)
+		}
+	}
+}
+
+// More targets than an answer has room for: each in its turn.
+func TestTargetsTakeTurns(t *testing.T) {
+	c := testContent(true)
+	many := testService("many.edge.example.", 1)
+	many.PortName = "http"
+	for i := range 20 {
+		many.Endpoints = append(many.Endpoints, steering.Endpoint{Address: netip.AddrFrom4([4]byte{10, 9, 0, byte(i)}), Port: 80, State: steering.Up})
+	}
+	c.Services = append(c.Services, many)
+	s := testSnapshot(t, c)
+	count := map[string]int{}
+	for range 20 {
+		out, _ := reply(s, nil, pack(t, ask("_http._tcp.many.edge.example. SRV")), tcp, testClient)
+		lines := strings.Split(show(unpack(t, out)), "\n")
+		for _, line := range lines {
+			if _, target, is := strings.Cut(line, "SRV 0 1 80 "); is {
+				count[target]++
+			}
+		}
+	}
+	for target, n := range count {
+		if n != maxAnswers {
+			t.Errorf("%s was answered %d times, want %d", target, n, maxAnswers)
+		}
+	}
+	if len(count) != 20 {
+		t.Errorf("%d targets, want 20", len(count))
+	}
+}
+
+// farContent has a service with endpoints on the server's own node, in its site, and elsewhere, near and far.
+func farContent(p steering.Policy, spill float64) Content {
+	c := namedContent()
+	far := testService("far.edge.example.", 1, "2001:db8:5::20 up", "2001:db8:5::1 up", "2001:db8:5::6 up", "2001:db8:5::2 up", "2001:db8:5::3 down", "10.5.0.7 up")
+	far.Policy, far.PortName, far.Spill = p, "http", spill
+	for i, distance := range []time.Duration{20, 0, 6, 0, 0, 7} {
+		far.Endpoints[i].Port, far.Endpoints[i].Distance, far.Endpoints[i].Capacity = 80, distance*time.Millisecond, float64(10*(i+1))
+	}
+	far.Endpoints[1].Near = true
+	c.Services = append(c.Services, far)
+	return c
+}
+
+// Clients keep to the lowest priority value that they can reach (RFC 2782): that is who is nearest, as in addresses.
+func TestNearestTargetsFirst(t *testing.T) {
+	for _, tt := range []struct {
+		policy steering.Policy
+		spill  float64
+		want   []string
+	}{
+		{steering.RoundRobin, 0, []string{"0 1 20", "0 1 1", "0 1 6", "0 1 2", "0 1 7"}},
+		{steering.Capacity, 0, []string{"0 10 20", "0 20 1", "0 30 6", "0 40 2", "0 60 7"}},
+		{steering.Closest, 0, []string{"0 1 1", "1 1 2", "2 1 6", "2 1 7", "3 1 20"}},
+		{steering.ClosestCapacity, 0, []string{"0 20 1", "1 40 2", "2 30 6", "2 60 7", "3 10 20"}},
+		{steering.ClosestCapacity, 0.2, []string{"0 65535 1", "0 16384 2", "1 30 6", "1 60 7", "2 10 20"}}, // four answers to one
+	} {
+		var got []string
+		for line := range strings.Lines(showFor(t, testSnapshot(t, farContent(tt.policy, tt.spill)), testClient, ask("_http._tcp.far.edge.example. SRV"))) {
+			if _, srv, is := strings.Cut(line, " IN SRV "); is {
+				words := strings.Fields(srv)
+				label, _, _ := strings.Cut(words[3], ".")
+				got = append(got, words[0]+" "+words[1]+" "+label[strings.LastIndexByte(label, '-')+1:])
+			}
+		}
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s, spill %v (-want +got)\n%s", tt.policy, tt.spill, diff)
+		}
+	}
+}
+
+// Of two places that panic makes eligible, one of which is dead, the other one comes first.
+func TestDeadPlaceIsLast(t *testing.T) {
+	c := farContent(steering.Closest, 0)
+	far := &c.Services[len(c.Services)-1]
+	far.Panic.Below = 1
+	far.Endpoints[1].State = steering.Down                                      // the only one on the own node
+	far.Endpoints[3].State, far.Endpoints[4].State = steering.Down, steering.Up // one of two in the site
+	got := showFor(t, testSnapshot(t, c), testClient, ask("_http._tcp.far.edge.example. SRV"))
+	if !strings.Contains(got, " SRV 0 1 80 ip-2001-db8-5--2.") || !strings.Contains(got, " SRV 3 1 80 ip-2001-db8-5--1.") {
+		t.Errorf("answered %s", got)
+	}
+}
+
+// Those that are farther have what room the nearest leave, each of which has its turn.
+func TestNearestTargetsHaveRoom(t *testing.T) {
+	c := testContent(true)
+	many := testService("many.edge.example.", 1)
+	many.PortName, many.Policy = "http", steering.Closest
+	for i := range 40 {
+		e := steering.Endpoint{Address: netip.AddrFrom4([4]byte{10, 9, 0, byte(i)}), Port: 80, State: steering.Up}
+		if i >= 10 {
+			e.Distance = 5 * time.Millisecond
+		}
+		many.Endpoints = append(many.Endpoints, e)
+	}
+	c.Services = append(c.Services, many)
+	s := testSnapshot(t, c)
+	near, far := map[string]int{}, map[string]int{}
+	for range 30 {
+		for line := range strings.Lines(showFor(t, s, testClient, ask("_http._tcp.many.edge.example. SRV"))) {
+			if _, target, is := strings.Cut(line, "SRV 0 1 80 "); is {
+				near[target]++
+			}
+			if _, target, is := strings.Cut(line, "SRV 1 1 80 "); is {
+				far[target]++
+			}
+		}
+	}
+	for target, n := range near {
+		if n != 30 {
+			t.Errorf("%s was answered %d times, want 30", target, n)
+		}
+	}
+	for target, n := range far {
+		if n != maxAnswers-10 {
+			t.Errorf("%s was answered %d times, want %d", target, n, maxAnswers-10)
+		}
+	}
+	if len(near) != 10 || len(far) != 30 {
+		t.Errorf("%d near and %d far targets, want 10 and 30", len(near), len(far))
+	}
+}
