@@ -85,6 +85,9 @@ func TestRFC8906(t *testing.T) {
 		{name: "8.2.4 unknown EDNS flags", args: "+edns=0 +ednsflags=0x80 edge.example. SOA", want: "NOERROR aa\n" + soaLine + ednsLine0, dig: true},
 		{name: "8.2.5 EDNS version 1, unknown flags", args: "+edns=1 +ednsflags=0x80 edge.example. SOA", want: "BADVERS\n" + ednsLine0, dig: true},
 		{name: "8.2.6 EDNS version 1, unknown option", args: "+edns=1 +ednsopt=100 edge.example. SOA", want: "BADVERS\n" + ednsLine0},
+		{name: "EDNS version 1, half a cookie", args: "+edns=1 +ednsopt=10:01020304 edge.example. SOA", want: "BADVERS\n" + ednsLine0},
+		{name: "EDNS version 1, half a client subnet", args: "+edns=1 +ednsopt=8:0001 edge.example. SOA", want: "BADVERS\n" + ednsLine0},
+		{name: "EDNS version 1, NSID: nobody knows what it means there", args: "+edns=1 +nsid edge.example. SOA", want: "BADVERS\n" + ednsLine0},
 		{name: "8.2.8 DO comes back", args: "+edns=0 +dnssec edge.example. SOA", want: "NOERROR aa\n" + soaLine + ednsLine0 + " do"},
 		{name: "8.2.9 EDNS version 1, DO", args: "+edns=1 +dnssec edge.example. SOA", want: "BADVERS\n" + ednsLine0 + " do"},
 		{

@@ -45,6 +45,7 @@ const (
 	andAdditional = "1267 0000 0001 0000 0000 0001 " // one with an additional record
 	abAAAA        = "'a' 'b' 'edge' 'example' 00 001c 0001 "
 	optRecord     = "00 0029 04d0 00 00 0000 " // its RDLENGTH and RDATA follow
+	optRecord1    = "00 0029 04d0 00 01 0000 " // of EDNS version 1
 	ab            = "NOERROR aa\na.b.edge.example. 30 IN AAAA 2001:db8:1::20\n"
 )
 
@@ -88,6 +89,14 @@ var oddQueries = []struct{ name, message, want string }{
 	{"an OPT record longer than the message", andAdditional + abAAAA + optRecord + "0008 0003 0000", "FORMERR\n"},
 	{"an option longer than its record", andAdditional + abAAAA + optRecord + "0005 0003 0009 78", "FORMERR\nedns 0 udp 1232\n"},
 	{"an option without length", andAdditional + abAAAA + optRecord + "0002 0003", "FORMERR\nedns 0 udp 1232\n"},
+	{"EDNS 1: an option longer than its record", andAdditional + abAAAA + optRecord1 + "0005 0003 0009 78", "BADVERS\nedns 0 udp 1232\n"},
+	{"EDNS 1: an option without length", andAdditional + abAAAA + optRecord1 + "0002 0003", "BADVERS\nedns 0 udp 1232\n"},
+	{"EDNS 1: half a client subnet", andAdditional + abAAAA + optRecord1 + "0006 0008 0002 0001", "BADVERS\nedns 0 udp 1232\n"},
+	{"EDNS 1: half a cookie", andAdditional + abAAAA + optRecord1 + "0008 000a 0004 01020304", "BADVERS\nedns 0 udp 1232\n"},
+	{"EDNS 1: no question", "1267 0000 0000 0000 0000 0001 " + optRecord1 + "0000", "BADVERS\nedns 0 udp 1232\n"},
+	{"EDNS 1: two questions", "1267 0000 0002 0000 0000 0001 " + abAAAA + abAAAA + optRecord1 + "0000", "BADVERS\nedns 0 udp 1232\n"},
+	{"EDNS 1: two OPT records", "1267 0000 0001 0000 0000 0002 " + abAAAA + optRecord1 + "0000 " + optRecord + "0000", "BADVERS\nedns 0 udp 1232\n"},
+	{"EDNS 1: another class", andAdditional + "'a' 'b' 'edge' 'example' 00 001c 0003 " + optRecord1 + "0000", "BADVERS\nedns 0 udp 1232\n"},
 	{"two OPT records", "1267 0000 0001 0000 0000 0002 " + abAAAA + optRecord + "0000 " + optRecord + "0000", "FORMERR\nedns 0 udp 1232\n"},
 	{"an OPT record of a name", andAdditional + abAAAA + "'a' " + optRecord + "0000", "FORMERR\nedns 0 udp 1232\n"},
 	{"an OPT record among the answers", "1267 0000 0001 0001 0000 0000 " + abAAAA + optRecord + "0000", ab},

@@ -16,6 +16,7 @@ const keepaliveUnit = 100 * time.Millisecond
 // refuse what it does not know, and allocates. All other options are nobody's business (RFC 6891 section 6.1.2).
 type options struct {
 	edns      bool // there is an OPT record
+	version   uint8
 	do        bool // DNSSEC OK, which goes back as it came (RFC 3225 section 3)
 	fault     fault
 	nsid      bool // asked for (RFC 5001)
@@ -67,8 +68,10 @@ func (o *options) readOne(code uint16, data []byte) {
 func (o *options) scan(query []byte) {
 	*o = options{}
 	if begin, end := findOPT(query); end > 0 {
-		o.edns, o.do = true, query[begin-4]&0x80 != 0
-		o.read(query[begin:end])
+		o.edns, o.version, o.do = true, query[begin-5], query[begin-4]&0x80 != 0
+		if o.version == 0 { // what others hold, nobody here can tell
+			o.read(query[begin:end])
+		}
 	}
 }
 
@@ -137,7 +140,7 @@ func unread(query []byte) []byte {
 }
 
 // answered are the options of an answer, for the library.
-func (c *client) answered(site string, why *dns.EDNS0_EDE, rcode int) (all []dns.EDNS0) {
+func (c *client) answered(site string, why *dns.EDNS0_EDE) (all []dns.EDNS0) {
 	if c.nsid {
 		all = append(all, &dns.EDNS0_NSID{Code: dns.EDNS0NSID, Nsid: hex.EncodeToString([]byte(site))})
 	}
@@ -147,7 +150,7 @@ func (c *client) answered(site string, why *dns.EDNS0_EDE, rcode int) (all []dns
 	if c.stale != nil {
 		all = append(all, extended(dns.ExtendedErrorCodeStaleAnswer, c.stale.text))
 	}
-	if c.subnet.present && rcode != dns.RcodeBadVers {
+	if c.subnet.present {
 		all = append(all, &dns.EDNS0_LOCAL{Code: dns.EDNS0SUBNET, Data: c.subnet.option(nil, c.answeredScope())[4:]})
 	}
 	if c.cookie.sealed {

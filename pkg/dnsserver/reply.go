@@ -63,6 +63,8 @@ func (s *snapshot) reply(buf, query []byte, c *client) ([]byte, exchange) {
 		return nil, exchange{dropped: notAQuery}
 	case query[2]>>3&0xf != dns.OpcodeQuery:
 		return c.bare(buf, query, dns.RcodeNotImplemented)
+	case c.version != 0:
+		return c.otherVersion(buf, query)
 	case c.cookie.sealed && onlyOPT(query):
 		return c.cookieAlone(buf, query)
 	case binary.BigEndian.Uint16(query[4:]) != 1 || c.fault == malformed:
@@ -86,6 +88,16 @@ func (s *snapshot) reply(buf, query []byte, c *client) ([]byte, exchange) {
 func (c *client) bare(buf, query []byte, rcode int) ([]byte, exchange) {
 	q := question{client: *c}
 	return q.brief(buf, query, rcode, false), exchange{rcode: rcode}
+}
+
+// otherVersion tells that this server speaks EDNS of version 0 alone (RFC 6891 section 6.1.3), whatever else is in the query. The question
+// comes back if there is one.
+func (c *client) otherVersion(buf, query []byte) ([]byte, exchange) {
+	q, x := question{client: *c}, exchange{rcode: dns.RcodeBadVers}
+	if binary.BigEndian.Uint16(query[4:]) == 1 && q.readQuestion(query) {
+		x.qtype = q.qtype
+	}
+	return q.brief(buf, query, x.rcode, false), x
 }
 
 // parse reads a query with one question, and its OPT record, nil when it has none. Of what is malformed it returns nil.
@@ -167,15 +179,12 @@ func (s *snapshot) message(q *dns.Msg, opt *dns.OPT, limit int, c *client) *dns.
 		o.SetDo()
 	}
 	var why *dns.EDNS0_EDE
-	switch {
-	case opt.Version() != 0:
-		m.Rcode = dns.RcodeBadVers
-	case c.fault == unfamiliar:
+	if c.fault == unfamiliar {
 		m.Rcode = dns.RcodeRefused
-	default:
+	} else {
 		why = s.answer(m, c)
 	}
-	o.Option = c.answered(s.site, why, m.Rcode)
+	o.Option = c.answered(s.site, why)
 	// Glue is shared by all answers: it must not be appended to.
 	m.Extra = append(m.Extra[:len(m.Extra):len(m.Extra)], o)
 	return fit(m, limit)
