@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -44,6 +45,16 @@ func newServer(t *testing.T, listen ...string) *Server {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// timeless logs as the program does, but for the time.
+func timeless(w io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}}))
 }
 
 // run returns a function that ends the server and waits for it.

@@ -217,12 +217,7 @@ func endpoints(list ...string) []steering.Endpoint { return testService("", 1, l
 
 func TestUpdateTellsPanic(t *testing.T) {
 	var buf bytes.Buffer
-	s := contentServer(t, testContent(true), slog.New(slog.NewTextHandler(&buf, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-		if a.Key == slog.TimeKey {
-			return slog.Attr{}
-		}
-		return a
-	}})))
+	s := contentServer(t, testContent(true), timeless(&buf))
 	buf.Reset()
 	for _, state := range []string{"down", "unknown", "up"} {
 		if err := s.Update(testService("a.b.edge.example.", 1, "2001:db8:1::20 "+state)); err != nil {

@@ -43,16 +43,9 @@ func (s *Server) serveTCP(ctx context.Context, l *net.TCPListener) error {
 	var conns sync.WaitGroup
 	defer conns.Wait()
 	for {
-		c, err := l.AcceptTCP()
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			s.log.Warn("cannot accept connections", "address", l.Addr(), "err", err)
-			if !pause(ctx) {
-				return nil
-			}
-			continue
+		c := s.accept(ctx, l)
+		if c == nil {
+			return nil
 		}
 		client := c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr()
 		stay, end := context.WithCancel(ctx)
@@ -73,6 +66,34 @@ func (s *Server) serveTCP(ctx context.Context, l *net.TCPListener) error {
 			defer s.crowd.leave(g)
 			s.serveConn(stay, c, client)
 		})
+	}
+}
+
+// listener is a net.TCPListener.
+type listener interface {
+	AcceptTCP() (*net.TCPConn, error)
+	Addr() net.Addr
+}
+
+// accept waits for a connection; nil: ctx is done. What keeps all of them out, such as too many open files, is told when it begins and when
+// it is over.
+func (s *Server) accept(ctx context.Context, l listener) *net.TCPConn {
+	for failed := false; ; failed = true {
+		c, err := l.AcceptTCP()
+		switch {
+		case err == nil && failed:
+			s.log.Info("accepts connections again", "address", l.Addr())
+			return c
+		case err == nil:
+			return c
+		case ctx.Err() != nil:
+			return nil
+		case !failed:
+			s.log.Warn("cannot accept connections", "address", l.Addr(), "err", err)
+		}
+		if !pause(ctx) {
+			return nil
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package dnsserver
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -10,10 +11,12 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
@@ -198,6 +201,46 @@ func TestFewerSlotsThanAddresses(t *testing.T) {
 		for _, server := range []string{"[::1]:53", "127.0.0.1:53", "127.0.0.2:53"} {
 			query(t, "tcp", server, "edge.example. SOA")
 		}
+	}
+}
+
+// failing is a listener that fails so often.
+type failing struct {
+	net.Listener
+	times int
+}
+
+func (f *failing) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv6loopback, Port: 53} }
+
+func (f *failing) AcceptTCP() (*net.TCPConn, error) {
+	if f.times--; f.times >= 0 {
+		return nil, syscall.EMFILE
+	}
+	return new(net.TCPConn), nil
+}
+
+// However long connections cannot be accepted, it is told when that begins and when it is over.
+func TestCannotAccept(t *testing.T) {
+	const failed, again = `level=WARN msg="cannot accept connections" address=[::1]:53 err="too many open files"` + "\n", `level=INFO msg="accepts connections again" address=[::1]:53` + "\n"
+	for times, want := range map[int]string{0: "", 1: failed + again, 1000: failed + again} {
+		synctest.Test(t, func(t *testing.T) {
+			var log bytes.Buffer
+			s := &Server{log: timeless(&log)}
+			l := &failing{times: times}
+			for range 2 { // the second one finds nothing to tell
+				if s.accept(t.Context(), l) == nil {
+					t.Errorf("%d failures: no connection", times)
+				}
+			}
+			if diff := cmp.Diff(want, log.String()); diff != "" {
+				t.Errorf("%d failures (-want +got):\n%s", times, diff)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			if c := s.accept(ctx, &failing{times: 1}); c != nil {
+				t.Error("a connection after the end")
+			}
+		})
 	}
 }
 
