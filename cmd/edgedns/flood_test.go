@@ -73,7 +73,7 @@ func TestFlood(t *testing.T) {
 	calm := [2]tried{askAround(t, 3*time.Second, false), askAround(t, 3*time.Second, true)}
 
 	ctx, cancel := context.WithCancel(t.Context())
-	sent, ended := flood(ctx, t, floodTimes*capacity)
+	sent, ended := flood(ctx, t, forged, floodTimes*capacity)
 	begin, already := time.Now(), sent.Load()
 	var under [2]tried
 	var most int
@@ -301,7 +301,7 @@ func canAnswer(t *testing.T, length time.Duration) float64 {
 	var clients sync.WaitGroup
 	for range 64 {
 		clients.Go(func() {
-			f := newForger(t)
+			f := newForger(t, forged)
 			defer f.conn.Close()
 			_ = f.conn.SetReadDeadline(time.Now().Add(length))
 			for answer := make([]byte, 512); f.send() == nil; answered.Add(1) {
@@ -317,13 +317,14 @@ func canAnswer(t *testing.T, length time.Duration) float64 {
 
 // A forger sends from addresses that are not its own.
 type forger struct {
+	from   netip.Prefix
 	conn   *net.UDPConn
 	query  []byte
 	oob    []byte
 	server *net.UDPAddr
 }
 
-func newForger(t *testing.T) *forger {
+func newForger(t *testing.T, from netip.Prefix) *forger {
 	q, err := newAsker(t, netip.Addr{}).query.Pack()
 	if err != nil {
 		t.Fatal(err)
@@ -332,27 +333,28 @@ func newForger(t *testing.T) *forger {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &forger{conn: conn, query: q, oob: unix.PktInfo6(new(unix.Inet6Pktinfo)), server: net.UDPAddrFromAddrPort(netip.MustParseAddrPort("[2001:db8:53::53]:53"))}
+	f := &forger{from: from, conn: conn, query: q, oob: unix.PktInfo6(new(unix.Inet6Pktinfo)), server: net.UDPAddrFromAddrPort(netip.MustParseAddrPort("[2001:db8:53::53]:53"))}
 	return f
 }
 
 func (f *forger) send() error {
 	binary.BigEndian.PutUint16(f.query, uint16(rand.Uint32()))
-	a := forged.Addr().As16()
-	binary.BigEndian.PutUint16(a[2:], uint16(rand.Uint32())&0x0fff)
-	binary.BigEndian.PutUint64(a[4:], rand.Uint64())
+	a, fixed := f.from.Addr().As16(), f.from.Bits()
+	for i := fixed / 8; i < len(a); i++ {
+		a[i] |= byte(rand.Uint32()) & (0xff >> max(0, fixed-8*i))
+	}
 	copy(f.oob[unix.CmsgLen(0):], a[:])
 	_, _, err := f.conn.WriteMsgUDP(f.query, f.oob, f.server)
 	return err
 }
 
-// flood sends so many queries per second until ctx is done; ended waits for it. Answers are not read: the kernel drops them.
-func flood(ctx context.Context, t *testing.T, rate float64) (sent *atomic.Int64, ended func()) {
+// flood sends so many queries per second from addresses in a prefix until ctx is done; ended waits for it. Answers are not read: the kernel drops them.
+func flood(ctx context.Context, t *testing.T, from netip.Prefix, rate float64) (sent *atomic.Int64, ended func()) {
 	const senders = 2
 	sent = new(atomic.Int64)
 	var all sync.WaitGroup
 	for range senders {
-		f := newForger(t)
+		f := newForger(t, from)
 		all.Go(func() {
 			defer f.conn.Close()
 			begin := time.Now()

@@ -203,8 +203,13 @@ func TestNotSynced(t *testing.T) {
 
 func scrape(t *testing.T) string {
 	t.Helper()
+	return scrapeAt(t, "[::1]:9411")
+}
+
+func scrapeAt(t *testing.T, addr string) string {
+	t.Helper()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	resp, err := client.Get("http://[::1]:9411/metrics")
+	resp, err := client.Get("http://" + addr + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}

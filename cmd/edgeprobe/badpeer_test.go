@@ -43,7 +43,7 @@ func TestBadPeer(t *testing.T) {
 		{"nxdomain-with-answer", "answered NXDOMAIN", "NXDOMAIN 2001:db8::bad for 5s"},
 		{"servfail", "answered SERVFAIL", "SERVFAIL for 0s"},
 		{"notimp", "answered NOTIMP", "NOTIMP for 0s"},
-		{"truncated", "answered truncated, without a record", "an answer over TCP to another question"},
+		{"truncated", "over TCP: closed without an answer", "an answer over TCP to another question"},
 		{"always-truncated", "answered truncated, without a record", "NOERROR for 0s"},
 		{"long-ttl", "", "NOERROR 2001:db8::1 for 0s"}, // RFC 2181, section 8
 		{"good", "", "NOERROR 2001:db8::1 for 5s"},

@@ -9,6 +9,10 @@ import (
 
 // loop makes the attempts of one check, one at a time.
 func (m *Monitor) loop(ctx context.Context, c *check, first time.Duration, s schedule) {
+	checker := c.Checker
+	if d, ok := checker.(DNS); ok {
+		checker = &dnsClient{DNS: d}
+	}
 	timer := time.NewTimer(first)
 	defer timer.Stop()
 	for {
@@ -19,7 +23,7 @@ func (m *Monitor) loop(ctx context.Context, c *check, first time.Duration, s sch
 		case <-c.kick:
 		}
 		started := time.Now()
-		m.attempt(ctx, c, started)
+		m.attempt(ctx, c, checker, started)
 		timer.Reset(time.Until(m.next(c, s, started)))
 	}
 }
@@ -36,11 +40,11 @@ func (m *Monitor) next(c *check, s schedule, started time.Time) time.Time {
 }
 
 // attempt makes one attempt and records it, unless something in between made it worthless.
-func (m *Monitor) attempt(parent context.Context, c *check, started time.Time) {
+func (m *Monitor) attempt(parent context.Context, c *check, checker Checker, started time.Time) {
 	ctx, cancel := context.WithTimeout(parent, c.Timeout)
 	defer cancel()
 	epoch := m.begin(c, cancel)
-	err := c.Checker.Check(ctx)
+	err := checker.Check(ctx)
 	ended := time.Now()
 	if err == nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		err = fmt.Errorf("answered after more than %v", c.Timeout)

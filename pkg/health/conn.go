@@ -85,6 +85,22 @@ func (c *conn) established(ctx context.Context, target netip.AddrPort) error {
 	return nil
 }
 
+// source is the address of this end, zero when it cannot be told.
+func (c *conn) source() netip.Addr {
+	name, err := unix.Getsockname(c.fd)
+	if err != nil {
+		return netip.Addr{}
+	}
+	switch own := name.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrFrom4(own.Addr)
+	case *unix.SockaddrInet6:
+		return netip.AddrFrom16(own.Addr)
+	default:
+		return netip.Addr{}
+	}
+}
+
 // toItself tells whether a stream to a port of this host that nobody holds was given that port for its own, and so met
 // itself.
 func (c *conn) toItself(target netip.AddrPort) bool {

@@ -6,60 +6,15 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/miekg/dns"
-	"golang.org/x/sys/unix"
 )
 
 // udpSize is the largest UDP answer that is asked for: what passes any IPv6 path unfragmented (DNS flag day 2020).
 const udpSize = 1232
 
-// Check sends one query over UDP and waits for its answer; NOERROR with at least one record of the name passes. The error tells the
-// rcode, the server's extended errors (RFC 8914) or that no answer came. The socket is connected, so a port that nobody
-// holds is told by the target's ICMP at once, not by the timeout.
-func (c DNS) Check(ctx context.Context) error {
-	started := time.Now()
-	query := c.query()
-	wire, err := query.Pack()
-	if err != nil {
-		return fmt.Errorf("query %q: %w", c.Name, err)
-	}
-	conn, err := c.connect(ctx, unix.SOCK_DGRAM, 0, c.Target)
-	if err != nil {
-		return explain(ctx, started, err)
-	}
-	defer conn.close()
-	if err := conn.write(ctx, wire); err != nil {
-		return explain(ctx, started, err)
-	}
-	answer, err := receive(ctx, conn, query)
-	if err != nil {
-		return explain(ctx, started, err)
-	}
-	return judge(answer, query.Question[0])
-}
-
-// query returns a new question with a random id. EDNS is there for the extended errors that the answer may bring.
-func (c DNS) query() *dns.Msg {
-	m := new(dns.Msg).SetQuestion(dns.Fqdn(c.Name), c.Type)
-	m.RecursionDesired = false
-	return m.SetEdns0(udpSize, false)
-}
-
-// receive reads until the answer to query comes. What does not belong to it is passed over: a late answer to an earlier
-// query must not pass for this one.
-func receive(ctx context.Context, conn *conn, query *dns.Msg) (*dns.Msg, error) {
-	for {
-		b, err := conn.datagram(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if m, err := match(b, query); m != nil || err != nil {
-			return m, err
-		}
-	}
-}
+// Check makes one attempt that remembers nothing of others: see dnsClient.
+func (c DNS) Check(ctx context.Context) error { return (&dnsClient{DNS: c}).Check(ctx) }
 
 // match returns the message in b if it answers query, nil if it belongs to something else, and an error if it carries
 // the query's id but cannot be read.
@@ -73,6 +28,9 @@ func match(b []byte, query *dns.Msg) (*dns.Msg, error) {
 	}
 	if !m.Response || !sameQuestion(m.Question, query.Question[0]) {
 		return nil, nil
+	}
+	if got, sent := cookieOf(m), cookieOf(query); got != "" && sent != "" && foreign(got, sent) {
+		return nil, nil // RFC 7873 section 5.3
 	}
 	return m, nil
 }

@@ -1,11 +1,13 @@
 package health
 
 import (
+	"bytes"
 	"context"
 	"net"
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/miekg/dns"
@@ -98,7 +100,7 @@ func TestDNSCheck(t *testing.T) {
 			m := new(dns.Msg).SetReply(q)
 			m.Truncated = true
 			return [][]byte{pack(t, m)}
-		}, "answered truncated, without a record"},
+		}, "over TCP: connection refused"},
 		{"refused", func(q *dns.Msg) [][]byte { return [][]byte{pack(t, new(dns.Msg).SetRcode(q, dns.RcodeRefused))} },
 			"answered REFUSED"},
 		{"not ready", func(q *dns.Msg) [][]byte { return [][]byte{pack(t, ede(q, dns.ExtendedErrorCodeNotReady, ""))} },
@@ -192,12 +194,13 @@ func TestDNSCheckBadName(t *testing.T) {
 }
 
 func FuzzMatch(f *testing.F) {
-	q := DNS{Name: qname, Type: dns.TypeAAAA}.query()
+	c := dnsClient{DNS: DNS{Name: qname, Type: dns.TypeAAAA}, cookies: cookies{client: "0011223344556677"}}
+	q := c.query(time.Now())
 	q.Id = 0x1234
-	for _, rcode := range []int{dns.RcodeSuccess, dns.RcodeServerFailure} {
+	seed := func(rcode int, options ...dns.EDNS0) {
 		m := new(dns.Msg).SetRcode(q, rcode)
 		m.SetEdns0(udpSize, false)
-		m.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_EDE{InfoCode: dns.ExtendedErrorCodeNotReady, ExtraText: "starting"}}
+		m.IsEdns0().Option = options
 		rr, err := dns.NewRR(qname + " 5 IN AAAA 2001:db8:53::53")
 		if err != nil {
 			f.Fatal(err)
@@ -209,6 +212,12 @@ func FuzzMatch(f *testing.F) {
 		}
 		f.Add(b)
 	}
+	for _, rcode := range []int{dns.RcodeSuccess, dns.RcodeServerFailure, dns.RcodeBadCookie} {
+		seed(rcode, &dns.EDNS0_EDE{InfoCode: dns.ExtendedErrorCodeNotReady, ExtraText: "starting"})
+		for _, cookie := range []string{c.cookies.client, c.cookies.client + serverA, serverA + serverB, "00", ""} {
+			seed(rcode, &dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: cookie})
+		}
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := match(b, q)
 		if m == nil {
@@ -218,5 +227,27 @@ func FuzzMatch(f *testing.F) {
 			t.Errorf("%v matches, error %v", m, err)
 		}
 		_ = judge(m, q.Question[0])
+		_ = ignorant(q, m)
+		learned := c.cookies
+		learned.learn(q, m, time.Now())
+		if next := learned.next(time.Now()); next != "" && foreign(next, c.cookies.client) {
+			t.Errorf("%v makes the next query bring %q", m, next)
+		}
+	})
+}
+
+// What a server writes into a stream may be cut anywhere.
+func FuzzDNSMessage(f *testing.F) {
+	f.Add([]byte{})
+	f.Add([]byte{0, 3, 1, 2, 3})
+	f.Add([]byte{0, 3, 1, 2})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		got, err := dnsMessage(iotest.OneByteReader(bytes.NewReader(b)))
+		if err != nil {
+			return
+		}
+		if size := int(b[0])<<8 | int(b[1]); !bytes.Equal(got, b[2:2+size]) {
+			t.Errorf("%x gives %x", b, got)
+		}
 	})
 }

@@ -55,7 +55,8 @@ type UDP struct {
 	Expect *regexp.Regexp // nil: any reply. Only the first 4 KiB are looked at
 }
 
-// DNS asks Target over UDP; NOERROR with at least one answer passes.
+// DNS asks Target over UDP, and over TCP what is truncated; NOERROR with at least one answer passes. The attempts of a Monitor
+// share a cookie (RFC 7873), so that a server's rate limit does not count them with those who forge their source.
 type DNS struct {
 	Local
 	Target netip.AddrPort
