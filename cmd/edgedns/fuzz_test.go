@@ -36,7 +36,7 @@ func FuzzReload(f *testing.F) {
 				}
 				continue
 			}
-			next := &source{cfg: cfg, drains: new(drains), synced: served != nil && served.synced}
+			next := &source{cfg: cfg, drains: new(drains), ways: make(ways), synced: served != nil && served.synced}
 			var status []health.Status
 			seen := make(map[string]bool)
 			for i, s := range checks(cfg.Services) {

@@ -48,6 +48,11 @@ func (l *loads) set(services []config.DNSService) {
 	for _, s := range services {
 		names[s.Name] = true
 		l.file.look(s.Load.Interval)
+		for _, c := range s.Checks {
+			if c.Measures {
+				l.file.look(c.Check.Interval)
+			}
+		}
 		l.file.ask(s.Load.Targets)
 	}
 	l.apply()

@@ -98,7 +98,7 @@ func open(cfg config.DNS, log *slog.Logger) (_ *daemon, err error) {
 	if p.drains, err = openDrains(cfg.Admin.Drains); err != nil {
 		return nil, err
 	}
-	p.source = &source{cfg: cfg, loads: p.loads, drains: p.drains}
+	p.source = &source{cfg: cfg, loads: p.loads, drains: p.drains, ways: make(ways)}
 	if cfg.Admin.Socket != "" {
 		if p.socket, err = unixapi.Listen(cfg.Admin.Socket, "admin.socket"); err != nil {
 			return nil, err

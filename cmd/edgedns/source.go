@@ -21,12 +21,42 @@ type source struct {
 	services []steering.Service // as they were told last, in the order of the configuration
 	drains   *drains
 	next     time.Time // when time alone may change something
+	ways     ways
 }
+
+// ways are the round trips to endpoints whose checks measure them, by name of the check.
+type ways map[string]*steering.RoundTrip
 
 // reloaded is what takes the place of s with another configuration.
 func (s *source) reloaded(cfg config.DNS) *source {
 	s.loads.set(cfg.Services)
-	return &source{cfg: cfg, loads: s.loads, drains: s.drains, synced: s.synced, since: s.since}
+	return &source{cfg: cfg, loads: s.loads, drains: s.drains, synced: s.synced, since: s.since, ways: s.ways.of(cfg.Services)}
+}
+
+// of returns the ways that services still want, with what is known of them.
+func (w ways) of(services []config.DNSService) ways {
+	kept := make(ways)
+	for _, s := range services {
+		for _, c := range s.Checks {
+			if name := checkName(s, c.Index); c.Measures && w[name] != nil {
+				kept[name] = w[name]
+			}
+		}
+	}
+	return kept
+}
+
+// take takes in the last attempt of a check that passed, and returns how far its endpoint is.
+func (w ways) take(name string, last health.CheckStatus) time.Duration {
+	way := w[name]
+	if way == nil {
+		way = new(steering.RoundTrip)
+		w[name] = way
+	}
+	if !last.Passed.IsZero() {
+		way.Take(last.Passed, last.Took)
+	}
+	return way.Distance()
 }
 
 // checkName is what the monitor calls one endpoint of a service; it stays when others come and go.
@@ -86,6 +116,9 @@ func (s *source) update(sv *steering.Service, checks []config.EndpointCheck, sta
 	for i, c := range checks {
 		e := sv.Endpoints[c.Index]
 		e.State, e.Since = stateOf(status[i].State), s.up(status[i])
+		if c.Measures {
+			e.Distance = s.ways.take(endpointName(sv.Name, e.Address), status[i].Checks[0])
+		}
 		if sv.Endpoints[c.Index] == e {
 			continue
 		}

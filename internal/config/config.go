@@ -73,8 +73,9 @@ type DNSService struct {
 	Load   Load
 }
 
-// EndpointCheck is the check of the endpoint at Index in Service.Endpoints.
+// EndpointCheck is the check of the endpoint at Index in Service.Endpoints. Measures: the time that it takes is how far the endpoint is.
 type EndpointCheck struct {
-	Index int
-	Check health.Check
+	Index    int
+	Check    health.Check
+	Measures bool
 }

@@ -135,7 +135,7 @@ func endpoints(list item, teller string, node string) (all []steering.Endpoint, 
 			e.State = steering.Unknown
 			c := endpointCheck(o, e)
 			e.Holds = holds(c)
-			checks = append(checks, EndpointCheck{Index: i, Check: c})
+			checks = append(checks, EndpointCheck{Index: i, Check: c, Measures: measures(o, c.Name)})
 		}
 		all, pods = append(all, e), append(pods, o)
 	}

@@ -109,10 +109,37 @@ func place(o object, node string, e *steering.Endpoint) {
 	e.Draining = o.get("drain").boolean(false)
 	e.Node, e.Zone = o.get("node").nameLabel(), o.get("zone").nameLabel()
 	e.Near = node != "" && e.Node == node
-	e.Distance = o.get("distance").duration(0, 100*time.Microsecond, 10*time.Second)
+	e.Distance = distance(o)
 	if e.Near && o.has("distance") {
 		o.get("distance").bad("is of an endpoint on node %s, where this server is: remove it", node)
 	}
+}
+
+// byCheck is the distance that a check measures.
+const byCheck = "check"
+
+// distance reads how far an endpoint is.
+func distance(endpoint object) time.Duration {
+	it := endpoint.get("distance")
+	if text, _ := it.scalar(); text != byCheck {
+		return it.duration(0, 100*time.Microsecond, steering.Farthest)
+	}
+	if !endpoint.has("check") {
+		it.bad("is not measured by anything: add a check of type tcp or icmp, or give the round trip, such as 5ms")
+	}
+	return steering.Farthest
+}
+
+// measures tells that the check of an endpoint measures its distance.
+func measures(endpoint object, kind string) bool {
+	it := endpoint.get("distance")
+	if text, _ := it.scalar(); text != byCheck {
+		return false
+	}
+	if kind != "tcp" && kind != "icmp" && kind != "" {
+		it.bad("a check of type %s takes longer than the way does: use type tcp or icmp, or give the round trip, such as 5ms", kind)
+	}
+	return true
 }
 
 // meaning is what tells the semantic names of services apart, empty where there are none.

@@ -44,11 +44,24 @@ func TestParseSteeringBad(t *testing.T) {
 			`11:56: services[0].endpoints[0].drain: must be true or false, not "soon"`},
 		{"distance without unit", "port: 8080", "port: 8080, distance: 5",
 			"11:59: services[0].endpoints[0].distance: must be a duration from 100µs to 10s: 5 has no unit, write 5s for seconds"},
+		{"distance by no check", "port: 8080, check: {type: tcp}", "port: 8080, distance: check",
+			"11:59: services[0].endpoints[0].distance: is not measured by anything: add a check of type tcp or icmp, or give the round trip, such as 5ms"},
+		{"distance by the check of an application", "port: 8080, check: {type: tcp}", "port: 8080, distance: check, check: {type: http, path: /}",
+			"11:59: services[0].endpoints[0].distance: a check of type http takes longer than the way does: use type tcp or icmp, or give the round trip, such as 5ms"},
 	})
 	testBad(t, ParseDNS, strings.Replace(dnsFile, "site: mec-1", "site: mec-1\nnode: host-a", 1), []badCase{
 		{"distance of what is here", "port: 8080", "port: 8080, node: Host-A, distance: 2ms",
 			"12:73: services[0].endpoints[0].distance: is of an endpoint on node host-a, where this server is: remove it"},
 	})
+}
+
+// A distance that is measured is the farthest until it is.
+func TestMeasuredDistance(t *testing.T) {
+	t.Parallel()
+	s := mustParse(t, ParseDNS, dnsFile, "port: 8080", "port: 8080, distance: check").Services[0]
+	if got := s.Endpoints[0].Distance; got != steering.Farthest || !s.Checks[0].Measures {
+		t.Errorf("distance %s, measured by the check: %v", got, s.Checks[0].Measures)
+	}
 }
 
 func TestPolicies(t *testing.T) {
