@@ -55,8 +55,8 @@ func (n *node) hotKnown(out, query []byte, q *question, c *class) ([]byte, excha
 	}
 }
 
-// hotMissing answers NXDOMAIN, but not for what may be the name of a pod, its pointer, an instance, a place or a
-// port: those are not in the table.
+// hotMissing answers NXDOMAIN, but not for what may be the name of a pod, its pointer, an instance, a place, what tells of one of these (such
+// as _http._tcp.LABEL.pin.NAME), or a port: those are not in the table.
 func (s *snapshot) hotMissing(out, query []byte, q *question, c *class) ([]byte, exchange) {
 	rest := q.name[:q.size]
 	for depth := 1; len(rest) > 1; depth++ {
@@ -69,7 +69,7 @@ func (s *snapshot) hotMissing(out, query []byte, q *question, c *class) ([]byte,
 			out, x := n.zone.hotRefused(out, query, q)
 			x.place = s.placeOf(n.zone, c.view)
 			return out, x
-		case n.kind == steered && (depth == 1 || depth == 2 && isPlaceWord(label)), n.kind == instances, n.kind == scheme, n.zone.reverse:
+		case n.kind == steered && (depth == 1 || depth == 2 && isPlaceWord(label) || depth <= 4 && q.name[1] == '_'), n.kind == instances, n.kind == scheme, n.zone.reverse:
 			return nil, exchange{}
 		default:
 			out, x := n.zone.hotNothing(out, query, q, dns.RcodeNameError, nil)

@@ -18,10 +18,10 @@ import (
 func placedContent() Content {
 	c := testContent(true)
 	s := testService("web.edge.example.", 1, "2001:db8:1::10 up", "2001:db8:1::11 up", "2001:db8:1::12 down", "10.1.0.10 up")
-	s.Semantic = steering.Semantic{App: "a1", AppNS: "a", Service: "s1", ServiceNS: "s"}
+	s.Semantic, s.PortName = steering.Semantic{App: "a1", AppNS: "a", Service: "s1", ServiceNS: "s"}, "http"
 	for i, zone := range []string{"rack-1", "rack-2", "rack-3", "rack-1"} {
 		s.Endpoints[i].Instance, s.Endpoints[i].Zone, s.Endpoints[i].Node = []string{"0", "1", "2", "0"}[i], zone, "Host."+zone
-		s.Endpoints[i].Holds = 3 * time.Second
+		s.Endpoints[i].Holds, s.Endpoints[i].Port = 3*time.Second, uint16(8080+i)
 	}
 	s.Endpoints[1].Distance = 9 * time.Millisecond
 	other := testService("other.edge.example.", 1, "2001:db8:1::20 up")
@@ -216,6 +216,7 @@ func FuzzNames(f *testing.F) {
 	for _, name := range []string{
 		"a1.a.s1.s.any.rr", "a1.a.s1.s.0.none", "a1.a.s1.s.0.rr", "a1.a.s1.s.any.none", "A1.a.S1.s.aNY.hc", "0.none", "none", "a1.a.s1.s.00.none", "rack-1.pin.web", "x.prefer.web",
 		"a1.a.s1.s.18446744073709551616.none", `a1\.a.s1.s.0.none`, "s1.s.any.rr", "", "*", strings.Repeat("a.", 100), `\000.pin.web`, "pin.pin.web", "none.none.none",
+		"_http._tcp.a1.a.s1.s.any.rr", "_http._tcp.a1.a.s1.s.1.none", "_tcp.rack-1.pin.web", "_http._tcp.rack-2.prefer.web", "_http._tcp.ip-10-1-0-10.web", "_tcp._tcp._tcp", "_explain.web",
 	} {
 		f.Add(name)
 	}

@@ -136,6 +136,7 @@ func (s *service) rather(local *service) *service {
 		}
 	}
 	both.targets, both.binding = newTargets(both.Service, parts), newBinding(both.Service)
+	both.turn.Store(rand.Uint64())
 	return both
 }
 

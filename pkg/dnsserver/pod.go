@@ -37,9 +37,17 @@ func podAddress(label string) (netip.Addr, bool) {
 	return a, err == nil && podLabel(a) == label // one name for one address
 }
 
-// find returns what exists at name for a view, nil when nothing does. The names of pods are made when they are asked for: there may
-// be a million.
+// find returns what exists at name for a view, nil when nothing does.
 func (s *snapshot) find(name string, view int) *node {
+	n := s.findHost(name, view)
+	if n == nil && strings.HasPrefix(name, "_") {
+		n = s.findAbout(name, view)
+	}
+	return n
+}
+
+// findHost is find for names that say nothing of others. The names of pods are made when they are asked for: there may be a million.
+func (s *snapshot) findHost(name string, view int) *node {
 	if n := s.nodes[name]; n != nil {
 		return n
 	}
@@ -51,9 +59,6 @@ func (s *snapshot) find(name string, view int) *node {
 	if above == nil || above.kind != steered {
 		return s.findFar(name, view)
 	}
-	if strings.HasPrefix(name, explainPrefix) && s.access.explains() {
-		return &node{zone: above.zone, kind: explained, cell: above.cell}
-	}
 	if n := above.findPlace("", label, view); n != nil {
 		return n
 	}
@@ -63,6 +68,29 @@ func (s *snapshot) find(name string, view int) *node {
 		return nil
 	}
 	return above.cell.pod(sv, func(e *steering.Endpoint) bool { return e.Address.Unmap() == a })
+}
+
+// findAbout returns what exists at a name that tells of another one: its explanation, and where that is not the service's own, which are in the
+// table, its SRV records and the name above these.
+func (s *snapshot) findAbout(name string, view int) *node {
+	label, host := firstLabel(name)
+	switch n := s.findHost(host, view); {
+	case n == nil:
+	case n.kind == steered && label+"." == explainPrefix && s.access.explains():
+		return &node{zone: n.zone, kind: explained, cell: n.cell}
+	case n.hasTargets() && parent(srvLabels(n.cell.load().Service)) == label+".":
+		return &node{zone: n.zone}
+	}
+	_, host = firstLabel(host)
+	if n := s.findHost(host, view); n.hasTargets() && srvLabels(n.cell.load().Service)+host == name {
+		return &node{zone: n.zone, kind: srv, cell: n.cell}
+	}
+	return nil
+}
+
+// hasTargets tells that a name stands for endpoints of which SRV records tell; it may be asked of nil.
+func (n *node) hasTargets() bool {
+	return n != nil && (n.kind == steered || n.kind == pod) && n.cell.load().PortName != ""
 }
 
 // pod is the name of one: sv, which is the service of the cell for a view, with the endpoints that are it and nothing else, up or not. Nil:

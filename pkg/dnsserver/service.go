@@ -109,7 +109,10 @@ func (c *cell) load() *service { return c.now.Load() }
 
 // found is a name that is found on the way: s is what the service of the cell is there.
 func (c *cell) found(as kind, s *service) *node {
-	there := &cell{zone: c.zone, number: c.number}
+	there := &cell{zone: c.zone}
+	if as == steered { // nothing is picked where a pod is named
+		there.number = c.number
+	}
 	there.now.Store(s)
 	there.stale.Store(c.stale.Load())
 	return &node{zone: c.zone, kind: as, cell: there}

@@ -12,12 +12,15 @@ import (
 )
 
 // srvName is where the SRV records of a service are (RFC 2782).
-func srvName(s steering.Service) string {
+func srvName(s steering.Service) string { return srvLabels(s) + s.Name }
+
+// srvLabels are those before the name.
+func srvLabels(s steering.Service) string {
 	protocol := s.Protocol
 	if protocol == "" {
 		protocol = "tcp"
 	}
-	return "_" + s.PortName + "._" + protocol + "." + s.Name
+	return "_" + s.PortName + "._" + protocol + "."
 }
 
 // A target is an endpoint as an SRV record tells of it.

@@ -2,6 +2,7 @@ package dnsserver
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -146,5 +147,71 @@ func TestNearestTargetsHaveRoom(t *testing.T) {
 	}
 	if len(near) != 10 || len(far) != 30 {
 		t.Errorf("%d near and %d far targets, want 10 and 30", len(near), len(far))
+	}
+}
+
+// Whatever stands for pods tells of their ports, by the policy and of the place that it states.
+func TestPortsOfAllNames(t *testing.T) {
+	const noData, nxDomain = "NOERROR aa\nauthority " + soa, "NXDOMAIN aa\nauthority " + soa
+	c := namedContent()
+	web := &c.Services[len(c.Services)-2]
+	for i := range web.Endpoints {
+		web.Endpoints[i].Capacity = float64(10 * (i + 1))
+	}
+	all := func(ttl string, records ...string) string {
+		head, tail := "", ""
+		for _, r := range records { // such as "NAME SRV 0 1 8080 2001:db8:1::10"
+			words := strings.Fields(r)
+			a := netip.MustParseAddr(words[5])
+			target, rrtype := podLabel(a)+".web.edge.example.", "AAAA"
+			if a.Is4() {
+				rrtype = "A"
+			}
+			head += words[0] + " " + ttl + " IN " + strings.Join(words[1:5], " ") + " " + target + "\n"
+			tail += "additional " + target + " " + ttl + " IN " + rrtype + " " + words[5] + "\n"
+		}
+		return "NOERROR aa\n" + head + tail
+	}
+	srv := func(name string, ttl string, records ...string) messageCase {
+		for i := range records {
+			records[i] = name + " SRV " + records[i]
+		}
+		return messageCase{query: ask(name + " SRV"), want: all(ttl, records...)}
+	}
+	cases := []messageCase{
+		srv("_http._tcp.a1.a.s1.s.any.rr.edge.example.", "3", "0 1 8080 2001:db8:1::10", "0 1 8081 2001:db8:1::11", "0 1 8083 10.1.0.10"),
+		srv("_HTTP._tcp.A1.a.s1.s.any.hc.edge.example.", "3", "0 10 8080 2001:db8:1::10", "0 20 8081 2001:db8:1::11", "0 40 8083 10.1.0.10"),
+		srv("_http._tcp.a1.a.s1.s.any.closest.edge.example.", "3", "0 1 8080 2001:db8:1::10", "0 1 8083 10.1.0.10", "1 1 8081 2001:db8:1::11"),
+		srv("_http._tcp.a1.a.s1.s.any.closesthc.edge.example.", "3", "0 10 8080 2001:db8:1::10", "0 40 8083 10.1.0.10", "1 20 8081 2001:db8:1::11"),
+		srv("_http._tcp.a1.a.s1.s.0.none.edge.example.", "3", "0 1 8080 2001:db8:1::10", "0 1 8083 10.1.0.10"),
+		srv("_http._tcp.a1.a.s1.s.2.none.edge.example.", "1", "0 1 8082 2001:db8:1::12"),
+		srv("_http._tcp.rack-2.pin.web.edge.example.", "3", "0 1 8081 2001:db8:1::11"),
+		srv("_http._tcp.rack-2.prefer.web.edge.example.", "3", "0 1 8081 2001:db8:1::11", "0 1 8083 10.1.0.10"),
+		srv("_http._tcp.ip-10-1-0-10.web.edge.example.", "3", "0 1 8083 10.1.0.10"),
+	}
+	for want, names := range map[string][]string{
+		noData: {
+			"_tcp.a1.a.s1.s.any.rr", "_tcp.a1.a.s1.s.0.none", "_tcp.rack-1.pin.web", "_tcp.rack-9.prefer.web", "_tcp.ip-10-1-0-10.web", "_http._tcp.rack-9.pin.web",
+		},
+		nxDomain: {
+			"_udp.a1.a.s1.s.any.rr", "_ftp._tcp.a1.a.s1.s.any.rr", "_http._udp.rack-1.pin.web", "_x._http._tcp.rack-1.pin.web", "_http._tcp.a1.a.s1.s.7.none",
+			"_http._tcp.a2.a.s1.s.any.rr", "_http._tcp.pin.web", "_http._tcp.ip-10-9-9-9.web", "_tcp._tcp.rack-1.pin.web", "_http._tcp.any.rr", "_http._tcp.x.web",
+		},
+	} {
+		for _, name := range names {
+			cases = append(cases, messageCase{query: ask(name + ".edge.example. SRV"), want: want})
+		}
+	}
+	sorted := func(text string) []string { return slices.Sorted(strings.Lines(text)) } // turns of places begin anywhere
+	for _, tt := range cases {
+		name := tt.query.Question[0].Name
+		if diff := cmp.Diff(sorted(tt.want), sorted(showFor(t, testSnapshot(t, c), testClient, tt.query))); diff != "" {
+			t.Errorf("%s (-want +got)\n%s", name, diff)
+		}
+		if hot, full, x, y := pathsFor(t, c, pack(t, tt.query), testClient); hot != nil {
+			if diff := differ(t, hot, full, x, y); diff != "" {
+				t.Errorf("%s (-full +hot)\n%s", name, diff)
+			}
+		}
 	}
 }

@@ -113,15 +113,19 @@ func TestExplainStatesPolicy(t *testing.T) {
 	t.Parallel()
 	c := accessContent()
 	sv := testService("web3.edge.example.", 1, "2001:db8:1::10 up", "2001:db8:1::11 up")
-	sv.Semantic, sv.Endpoints[1].Near = steering.Semantic{App: "a1", AppNS: "a", Service: "s1", ServiceNS: "s"}, true
+	sv.Semantic, sv.Endpoints[1].Near, sv.Endpoints[1].Zone = steering.Semantic{App: "a1", AppNS: "a", Service: "s1", ServiceNS: "s"}, true, "rack-1"
 	c.Services = append(slices.DeleteFunc(c.Services, func(s steering.Service) bool { return s.Name == "none.edge.example." }), sv)
 	want := `NOERROR aa
 _explain.a1.a.s1.s.any.closest.edge.example. 0 IN TXT "site=mec-1" "service=web3.edge.example." "policy=closest" "answers=1" "view=inside" "ipv6=picked 1 of 2 endpoints by closest" "ipv4=the service has no IPv4 endpoint"
 _explain.a1.a.s1.s.any.closest.edge.example. 0 IN TXT "2001:db8:1::10" "state=up" "weight=1" "share=0.000"
 _explain.a1.a.s1.s.any.closest.edge.example. 0 IN TXT "2001:db8:1::11" "state=up" "weight=1" "share=1.000" "picked"
 `
-	if diff := cmp.Diff(want, showFor(t, testSnapshot(t, c), insider, ask("_explain.a1.a.s1.s.any.closest.edge.example. TXT"))); diff != "" {
+	s := testSnapshot(t, c)
+	if diff := cmp.Diff(want, showFor(t, s, insider, ask("_explain.a1.a.s1.s.any.closest.edge.example. TXT"))); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if got := showFor(t, s, insider, ask("_explain.rack-1.pin.web3.edge.example. TXT")); !strings.Contains(got, `"ipv6=picked 1 of 1 endpoints by rr"`) {
+		t.Errorf("of a place: %s", got)
 	}
 }
 
@@ -179,6 +183,7 @@ func TestNothingLeaks(t *testing.T) {
 	for name := range s.nodes {
 		for _, below := range []string{
 			"", "_explain.", "x.", "_443.", "_8443.", "_9443.", "rack-1.pin.", "rack-2.pin.", "rack-2.prefer.", "host-rack-2.pin.",
+			"_http._tcp.", "_tcp.", "_http._tcp.rack-1.pin.", "_http._tcp.rack-2.prefer.", "_http._tcp.a1.a.s1.s.1.", "_explain.rack-1.pin.",
 			"a1.a.s1.s.0.", "a1.a.s1.s.1.", "a3.a.s1.s.0.",
 		} {
 			names = append(names, below+name)
@@ -240,6 +245,9 @@ func TestHiddenIsMissing(t *testing.T) {
 		{"rack-2.prefer.placed.edge.example.", "rack-9.prefer.placed.edge.example.", "AAAA"},
 		{"rack-1.pin.secret.edge.example.", "rack-9.pin.secret.edge.example.", "AAAA"},
 		{"a1.a.s1.s.1.none.edge.example.", "a1.a.s1.s.9.none.edge.example.", "AAAA"},
+		{"_http._tcp.rack-2.pin.placed.edge.example.", "_http._tcp.rack-9.pin.placed.edge.example.", "SRV"},
+		{"_http._tcp.rack-2.prefer.placed.edge.example.", "_http._tcp.rack-9.prefer.placed.edge.example.", "SRV"},
+		{"_http._tcp.a1.a.s1.s.1.none.edge.example.", "_http._tcp.a1.a.s1.s.9.none.edge.example.", "SRV"},
 		{"a3.a.s1.s.0.none.edge.example.", "a3.a.s1.s.9.none.edge.example.", "AAAA"},
 		{"_9443._https.mixed.edge.example.", "_9449._https.mixed.edge.example.", "HTTPS"},
 		{"_9443._https.secret.edge.example.", "_9449._https.secret.edge.example.", "HTTPS"},
