@@ -116,7 +116,7 @@ func isPortName(s string) bool {
 // endpoints reads the pods of a service, and returns where they are, too; teller names the key because of which clients are told
 // their ports, empty: none; node is where the server is.
 func endpoints(list item, teller string, node string) (all []steering.Endpoint, checks []EndpointCheck, pods []object) {
-	seen := make(places[netip.Addr])
+	seen, numbers := make(places[netip.Addr]), make(places[numbered])
 	for i, it := range list.list("endpoint") {
 		o := it.object(append([]string{"address", "port", "capacity", "check", "load"}, placeKeys...), []string{"weight"})
 		e := steering.Endpoint{
@@ -131,6 +131,7 @@ func endpoints(list item, teller string, node string) (all []steering.Endpoint, 
 		}
 		seen.once(o.get("address"), e.Address)
 		place(o, node, &e)
+		numbers.once(o.get("instance"), numbered{e.Instance, e.Address.Unmap().Is4()})
 		if o.has("check") {
 			e.State = steering.Unknown
 			c := endpointCheck(o, e)

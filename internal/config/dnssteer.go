@@ -142,6 +142,20 @@ func measures(endpoint object, kind string) bool {
 	return true
 }
 
+// numbered is what stands for one endpoint alone in names of instances: a pod has an address of each family.
+type numbered struct {
+	instance string
+	v4       bool
+}
+
+// String returns for example "3 of IPv6".
+func (n numbered) String() string {
+	if n.v4 {
+		return n.instance + " of IPv4"
+	}
+	return n.instance + " of IPv6"
+}
+
 // meaning is what tells the semantic names of services apart, empty where there are none.
 func meaning(s steering.Semantic, zone string) string {
 	if !s.Complete() || zone == "" {

@@ -40,6 +40,8 @@ func TestParseSteeringBad(t *testing.T) {
 			"12:15: services[1].semantic: duplicate a.b.c.d.edge.example.: already in services[0].semantic on line 9"},
 		{"instance negative", "port: 8080", "port: 8080, instance: -1",
 			`11:59: services[0].endpoints[0].instance: must be a whole number from 0 to 1000000000, not "-1"`},
+		{"instance twice in a family", "port: 8080", "port: 8080, instance: 3}\n      - {address: 10.0.0.1, instance: 3}\n      - {address: '2001:db8::2', instance: 3, port: 80",
+			`13:44: services[0].endpoints[2].instance: duplicate 3 of IPv6: already in services[0].endpoints[0].instance on line 11`},
 		{"drain no boolean", "port: 8080", "port: 8080, drain: soon",
 			`11:56: services[0].endpoints[0].drain: must be true or false, not "soon"`},
 		{"distance without unit", "port: 8080", "port: 8080, distance: 5",
