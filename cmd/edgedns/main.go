@@ -14,7 +14,6 @@ import (
 	"github.com/anyedge/anyedge/internal/config"
 	"github.com/anyedge/anyedge/internal/manual"
 	"github.com/anyedge/anyedge/internal/program"
-	"github.com/anyedge/anyedge/pkg/dnsserver"
 )
 
 func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
@@ -98,19 +97,12 @@ func (o options) run(cmd *cobra.Command, stderr io.Writer) error {
 	return nil
 }
 
-// load reads a configuration and refuses what could not be served.
+// load reads a configuration.
 func load(path string) (config.DNS, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return config.DNS{}, err
 	}
 	defer f.Close()
-	cfg, err := config.ParseDNS(path, f)
-	if err != nil {
-		return config.DNS{}, err
-	}
-	if err := dnsserver.Check((&source{cfg: cfg, drains: new(drains)}).content(nil)); err != nil {
-		return config.DNS{}, fmt.Errorf("%s: %w", path, err)
-	}
-	return cfg, nil
+	return config.ParseDNS(path, f)
 }

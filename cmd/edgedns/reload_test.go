@@ -149,11 +149,11 @@ func TestReloadEditedCheck(t *testing.T) {
 	eventually(t, "api.edge.example.", dns.TypeA, both)
 }
 
-// What the parser takes and the server would not.
+// What each key may say, and the server would not serve.
 func TestCheckConfigCompiles(t *testing.T) {
 	path := configFile(t, strings.Replace(testConfig, "services:", "  - {name: "+strings.Repeat(strings.Repeat("a", 60)+".", 4)+", ns: [{name: ns.example.}]}\nservices:", 1))
 	status, _, stderr := runOnce(t, "--config", path, "--check-config")
-	if status != 1 || !strings.HasPrefix(stderr, "edgedns: "+path+": zone aaa") || !strings.Contains(stderr, "is too long") {
+	if status != 1 || !strings.HasPrefix(stderr, "edgedns: "+path+":4:3: zones: zone aaa") || !strings.Contains(stderr, "is too long") {
 		t.Errorf("status %d, stderr %s", status, stderr)
 	}
 }

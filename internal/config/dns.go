@@ -1,12 +1,14 @@
 package config
 
 import (
+	"errors"
 	"io"
 	"net/netip"
 	"slices"
 	"strings"
 	"unicode"
 
+	"github.com/anyedge/anyedge/pkg/dnsserver"
 	"github.com/anyedge/anyedge/pkg/health"
 	"github.com/anyedge/anyedge/pkg/steering"
 )
@@ -34,12 +36,13 @@ func dnsConfig(root item) DNS {
 		services = o.need("services", "the names: [{name: ..., endpoints: [...]}]")
 	}
 	node := o.get("node").nodeName()
+	all, names := steered(services, zones, strings.ReplaceAll(node, ".", "-")) // as names with pin and prefer have it
 	d := DNS{
 		Site:       o.need("site", "the name of this site, such as mec-1").label("a name"),
 		Node:       node,
 		Listen:     listen(o.need("listen", `where to listen, such as ["[::1]:53"]`)),
 		Zones:      zones.all,
-		Services:   steered(services, zones, strings.ReplaceAll(node, ".", "-")), // as names with pin and prefer have it
+		Services:   all,
 		Kubernetes: kubernetes(o.get("kubernetes"), zones),
 		Queries:    queryLog(o.get("query_log")),
 		Admin:      admin(o.get("admin")),
@@ -49,7 +52,24 @@ func dnsConfig(root item) DNS {
 		TCP:        tcpLimits(o.get("tcp")),
 	}
 	d.Access = access(o, zones, d.Services)
+	if len(root.f.problems) == 0 {
+		d.servable(o.get("zones"), names)
+	}
 	return d
+}
+
+// servable reports what the server would refuse: names that are in the way of each other, or too long for what is made of them.
+func (d DNS) servable(zones item, names places[string]) {
+	c := dnsserver.Content{Zones: d.Zones, Access: d.Access}
+	for _, s := range d.Services {
+		c.Services = append(c.Services, s.Service)
+	}
+	err := dnsserver.Check(c)
+	if of := new(dnsserver.ServiceError); errors.As(err, &of) {
+		names[of.Service].bad("%v", of.Err)
+	} else if err != nil {
+		zones.bad("%v", err)
+	}
 }
 
 func listen(list item) []netip.AddrPort {
@@ -65,9 +85,8 @@ func listen(list item) []netip.AddrPort {
 	return all
 }
 
-// steered reads the services; node is where the server is.
-func steered(list item, zones zones, node string) []DNSService {
-	var all []DNSService
+// steered reads the services, and returns where their names stand, too; node is where the server is.
+func steered(list item, zones zones, node string) (all []DNSService, names places[string]) {
 	names, meanings := make(places[string]), make(places[string])
 	for _, it := range list.list("service") {
 		o := it.object(append([]string{"name", "policy", "answers", "endpoints", "port_name", "protocol", "alpn", "load"}, steerKeys...), []string{"kubernetes", "ttl"})
@@ -87,7 +106,7 @@ func steered(list item, zones zones, node string) []DNSService {
 		s.Load = load(o, s, pods)
 		all = append(all, s)
 	}
-	return all
+	return all, names
 }
 
 // portName reads what SRV records are asked by: _NAME._PROTOCOL.

@@ -98,6 +98,18 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
+// A ServiceError tells why content is refused because of a service, mostly for a name that has another meaning already.
+type ServiceError struct {
+	Service string // its name
+	Err     error
+}
+
+// Error tells the service, too.
+func (e *ServiceError) Error() string { return "service " + e.Service + ": " + e.Err.Error() }
+
+// Unwrap is for errors.Is and errors.As.
+func (e *ServiceError) Unwrap() error { return e.Err }
+
 // Check returns the error that Set would refuse c with, if any.
 func Check(c Content) error {
 	_, err := compile("", c, nil, time.Now(), rand.Uint64)

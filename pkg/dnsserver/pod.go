@@ -151,7 +151,7 @@ func (s *snapshot) checkPods() error {
 			continue
 		}
 		if sv := above.cell.load(); sv.has(a) {
-			return fmt.Errorf("%s is the name of endpoint %s of service %s: rename it", name, a, sv.Name)
+			return &ServiceError{sv.Name, fmt.Errorf("%s is the name of its endpoint %s: rename one of the two", name, a)}
 		}
 		above.cell.taken = append(above.cell.taken, a)
 	}

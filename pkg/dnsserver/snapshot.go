@@ -133,7 +133,7 @@ func compile(site string, c Content, old *snapshot, now time.Time, start func() 
 	}
 	for _, sv := range c.Services {
 		if err := s.addService(sv, old, start); err != nil {
-			return nil, fmt.Errorf("service %s: %w", sv.Name, err)
+			return nil, &ServiceError{sv.Name, err}
 		}
 	}
 	if err := s.checkPods(); err != nil {

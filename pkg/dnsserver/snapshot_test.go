@@ -39,7 +39,7 @@ func TestContentIsRefused(t *testing.T) {
 			Content{Zones: []Zone{zone("example.", ns)}, Services: []steering.Service{testService("a.example.", 1), testService("a.example.", 1)}},
 		},
 		{
-			"service is a pod", "ip-10-0-0-1.a.example. is the name of endpoint 10.0.0.1 of service a.example.: rename it",
+			"service is a pod", "ip-10-0-0-1.a.example. is the name of its endpoint 10.0.0.1: rename one of the two",
 			Content{Zones: []Zone{zone("example.", ns)}, Services: []steering.Service{testService("ip-10-0-0-1.a.example.", 1), testService("a.example.", 1, "10.0.0.1 up")}},
 		},
 		{
