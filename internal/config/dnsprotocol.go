@@ -74,7 +74,7 @@ func parseSecret(path, data string) (secret [16]byte, err error) {
 }
 
 func rateLimit(it item) dnsserver.RateLimit {
-	o := it.object([]string{"off", "rate", "burst", "slip", "dry_run", "exempt"}, nil)
+	o := it.object([]string{"off", "rate", "burst", "slip", "max_size", "dry_run", "exempt"}, nil)
 	if o.get("off").boolean(false) {
 		if len(o.fields) > 1 {
 			it.bad("is off: remove the rest, or off")
@@ -85,6 +85,7 @@ func rateLimit(it item) dnsserver.RateLimit {
 	r.Rate = int(o.get("rate").integer(int64(r.Rate), 1, maxRate))
 	r.Burst = int(o.get("burst").integer(int64(r.Rate)*5/2, 1, 3600*int64(r.Rate)))
 	r.Slip = int(o.get("slip").integer(int64(r.Slip), 0, maxSlip))
+	r.MaxSize = int(o.get("max_size").integer(0, 128, 1232))
 	r.DryRun = o.get("dry_run").boolean(false)
 	seen := make(places[netip.Prefix])
 	for _, p := range o.get("exempt").list("") {

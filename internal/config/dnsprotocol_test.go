@@ -30,13 +30,15 @@ func TestProtocolBad(t *testing.T) {
 		{"off and more", "site: mec-1", "site: mec-1\ncookies: {off: true, secret_file: cookie.key}",
 			"2:10: cookies: are off: remove the rest, or off"},
 		{"whitelist", "site: mec-1", "site: mec-1\nrate_limit: {whitelist: [10.0.0.0/8]}",
-			"2:14: rate_limit.whitelist: unknown key: here may stand off, rate, burst, slip, dry_run, exempt"},
+			"2:14: rate_limit.whitelist: unknown key: here may stand off, rate, burst, slip, max_size, dry_run, exempt"},
 		{"no rate", "site: mec-1", "site: mec-1\nrate_limit: {rate: 0}",
 			`2:20: rate_limit.rate: must be a whole number from 1 to 1000000, not "0"`},
 		{"burst of more than an hour", "site: mec-1", "site: mec-1\nrate_limit: {rate: 2, burst: 7201}",
 			`2:30: rate_limit.burst: must be a whole number from 1 to 7200, not "7201"`},
 		{"slip", "site: mec-1", "site: mec-1\nrate_limit: {slip: 11}",
 			`2:20: rate_limit.slip: must be a whole number from 0 to 10, not "11"`},
+		{"size of a bare answer", "site: mec-1", "site: mec-1\nrate_limit: {max_size: 100}",
+			`2:24: rate_limit.max_size: must be a whole number from 128 to 1232, not "100"`},
 		{"exempt with host bits", "site: mec-1", "site: mec-1\nrate_limit: {exempt: [\"2001:db8::1/64\"]}",
 			"2:23: rate_limit.exempt[0]: 2001:db8::1/64 has bits set beyond its length: write 2001:db8::/64"},
 		{"exempt twice", "site: mec-1", "site: mec-1\nrate_limit: {exempt: [10.0.0.0/8, 10.0.0.0/8]}",
@@ -69,9 +71,9 @@ func TestProtocolGood(t *testing.T) {
 			Protection: dnsserver.Protection{Cookies: dnsserver.Cookies{Secret: key, Accepted: [][16]byte{key}}},
 		},
 		"cookies: {off: true}": {Protection: dnsserver.Protection{Cookies: dnsserver.Cookies{Off: true}}},
-		"rate_limit: {rate: 50, slip: 0, dry_run: true, exempt: [192.0.2.0/24]}": {
+		"rate_limit: {rate: 50, slip: 0, max_size: 512, dry_run: true, exempt: [192.0.2.0/24]}": {
 			Protection: dnsserver.Protection{RateLimit: dnsserver.RateLimit{
-				Rate: 50, Burst: 125, DryRun: true, Exempt: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
+				Rate: 50, Burst: 125, MaxSize: 512, DryRun: true, Exempt: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
 			}},
 		},
 		"rate_limit: {rate: 1}": {Protection: dnsserver.Protection{RateLimit: dnsserver.RateLimit{Rate: 1, Burst: 2, Slip: 2}}},

@@ -283,6 +283,7 @@ func TestParseDNSSample(t *testing.T) {
 			},
 		},
 	}
+	want.RateLimit.MaxSize = 512
 	want.RateLimit.Exempt = []netip.Prefix{netip.MustParsePrefix("2001:db8:53::/48")}
 	if d := diff(want, got); d != "" {
 		t.Errorf("(-want +got)\n%s", d)

@@ -23,6 +23,7 @@ type guard struct {
 	Protection
 	jar     *jar     // nil: no cookies
 	limiter *limiter // nil: no limit
+	light   int      // answers of so many octets need not be weighed
 	teller  *Server
 }
 
@@ -36,6 +37,7 @@ func (s *Server) Protect(p Protection) {
 	} else {
 		g.limiter = newLimiter(p.RateLimit)
 	}
+	g.light = g.RateLimit.light()
 	s.guard.Store(g)
 	if g.alone() && (old == nil || !old.alone()) {
 		s.log.Warn("cookies are made with a secret of this process alone: other sites and the next start do not know it; give cookies.secret_file")
@@ -78,7 +80,11 @@ const (
 // our cookie is who it says, and is never stopped.
 func (g *guard) stop(buf, query []byte, q *question, t *tally, at moment) (out []byte, x exchange, stop bool) {
 	g.seal(&q.client, t, at)
-	if g.limiter == nil || q.cookie.who == known || !isQuery(query) || !g.limiter.over(q.address, at.ticks) {
+	q.counted = false
+	if g.limiter == nil || q.cookie.who == known || !isQuery(query) {
+		return nil, exchange{}, false
+	}
+	if q.counted = !g.limiter.over(q.address, at.ticks); q.counted {
 		return nil, exchange{}, false
 	}
 	verdict := g.verdict(&q.client, t)
@@ -89,11 +95,25 @@ func (g *guard) stop(buf, query []byte, q *question, t *tally, at moment) (out [
 		return nil, exchange{}, false
 	case ignored:
 		return nil, exchange{dropped: limited}, true
-	case challenged:
-		return q.brief(buf, query, dns.RcodeBadCookie, false), exchange{qtype: q.qtype, rcode: dns.RcodeBadCookie}, true
 	default:
-		return q.brief(buf, query, dns.RcodeSuccess, true), exchange{qtype: q.qtype}, true
+		out, x = q.comeBack(buf, query)
+		return out, x, true
 	}
+}
+
+// weigh keeps an answer that is too long for those who have shown that their address is their own: the others are told how to.
+func (g *guard) weigh(out, query []byte, q *question, x exchange, t *tally) ([]byte, exchange) {
+	if !q.counted || g.limiter.exempts(q.address) {
+		return out, x
+	}
+	if g.RateLimit.DryRun {
+		t.limits[acquitted].Add(1)
+		return out, x
+	}
+	t.limits[q.wayBack()].Add(1)
+	back, y := q.comeBack(out, query)
+	y.place = x.place
+	return back, y
 }
 
 // tellLimited logs one client that asks too much, and then none for a while.
@@ -110,11 +130,26 @@ func (g *guard) verdict(c *client, t *tally) sentence {
 		return acquitted
 	case slip == 0 || t.slips.Add(1)%slip != 0:
 		return ignored
-	case c.cookie.sealed:
-		return challenged
 	default:
-		return truncated
+		return c.wayBack()
 	}
+}
+
+// wayBack is how a client can show that its address is its own: it comes back at once with a cookie, if it knows of them, else over TCP.
+func (c *client) wayBack() sentence {
+	if c.cookie.sealed {
+		return challenged
+	}
+	return truncated
+}
+
+// comeBack tells it to.
+func (q *question) comeBack(out, query []byte) ([]byte, exchange) {
+	x, tc := exchange{qtype: q.qtype}, true
+	if q.wayBack() == challenged {
+		x.rcode, tc = dns.RcodeBadCookie, false
+	}
+	return q.brief(out, query, x.rcode, tc), x
 }
 
 // isQuery tells whether a message is one that would be answered.

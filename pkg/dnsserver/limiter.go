@@ -15,11 +15,21 @@ type RateLimit struct {
 	Burst  int // answers at once, after a rest; at least 1
 	Slip   int // of the queries over the limit each such one is told to come back with a cookie or over TCP; 0: none
 	DryRun bool
-	Exempt []netip.Prefix
+	// MaxSize is how many octets an answer has at most; who may have longer ones is told as with Slip. 0: any.
+	MaxSize int
+	Exempt  []netip.Prefix
 }
 
 // DefaultRateLimit is far more than a resolver asks that keeps what it is told for the TTL, and far less than an attack needs.
 var DefaultRateLimit = RateLimit{Rate: 1000, Burst: 2500, Slip: 2}
+
+// light is how long an answer may be that is for everybody.
+func (r *RateLimit) light() int {
+	if r.Rate <= 0 || r.MaxSize == 0 {
+		return udpPayload
+	}
+	return r.MaxSize
+}
 
 // A level is a size of network with a limit of its own, as a multiple of an address's: Knot DNS's.
 type level struct {
@@ -81,10 +91,8 @@ func newLimiter(r RateLimit) *limiter {
 
 // over tells whether a query from a is one too much at a moment; if not, it counts.
 func (l *limiter) over(a netip.Addr, now uint64) bool {
-	for _, p := range l.exempt {
-		if p.Contains(a) {
-			return false
-		}
+	if l.exempts(a) {
+		return false
 	}
 	var at [maxLevels]account
 	n := l.places(&at, a, now)
@@ -95,6 +103,15 @@ func (l *limiter) over(a netip.Addr, now uint64) bool {
 	}
 	for i := range n {
 		l.pay(&at[i], now)
+	}
+	return false
+}
+
+func (l *limiter) exempts(a netip.Addr) bool {
+	for _, p := range l.exempt {
+		if p.Contains(a) {
+			return true
+		}
 	}
 	return false
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -11,6 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
+
+	"github.com/anyedge/anyedge/pkg/steering"
 )
 
 const ticksPerSecond = uint64(time.Second / tick)
@@ -233,5 +236,73 @@ func TestProtectKeepsTheCount(t *testing.T) {
 	s.Protect(Protection{RateLimit: limit})
 	if got := showAnswer(answer(query, 0)); got == "NOERROR tc\n" {
 		t.Errorf("after a change of the limit: %s", got)
+	}
+}
+
+// longContent has a service whose answers are long: with EDNS 494 octets for AAAA, 920 for SRV, 1177 for HTTPS.
+func longContent() Content {
+	c := bindContent()
+	sv := testService("long.edge.example.", 16)
+	for i := range 16 {
+		sv.Endpoints = append(sv.Endpoints, steering.Endpoint{Address: netip.MustParseAddr(fmt.Sprintf("2001:db8:3::%x", i)), Port: 7000 + uint16(i), State: steering.Up})
+	}
+	sv.ALPN, sv.PortName, sv.Protocol = []string{"h2"}, "web", "tcp"
+	c.Services = append(c.Services, sv)
+	return c
+}
+
+// outline is an answer without its records.
+func outline(m *dns.Msg) string {
+	if m == nil || len(m.Answer) == 0 {
+		return showAnswer(m)
+	}
+	return fmt.Sprintf("%s %d", dns.RcodeToString[m.Rcode], len(m.Answer))
+}
+
+// What is too long for a stranger gets it to show that its address is its own, on both paths.
+func TestLongAnswers(t *testing.T) {
+	const back = "NOERROR tc\n"
+	aaaa := func(change ...func(*dns.Msg)) *dns.Msg { return ask("long.edge.example. AAAA", change...) }
+	srv := func(change ...func(*dns.Msg)) *dns.Msg { return ask("_web._tcp.long.edge.example. SRV", change...) }
+	exempt := []netip.Prefix{netip.MustParsePrefix("2001:db8:c::/48")}
+	for _, tt := range []struct {
+		name  string
+		limit RateLimit
+		query *dns.Msg
+		want  string
+	}{
+		{"no bound", RateLimit{}, srv(edns(1232)), "NOERROR 16"},
+		{"short", RateLimit{MaxSize: 482}, ask("a.b.edge.example. AAAA"), "NOERROR 1"},
+		{"just as long", RateLimit{MaxSize: 483}, aaaa(), "NOERROR 16"},
+		{"longer", RateLimit{MaxSize: 482}, aaaa(), back},
+		{"with EDNS", RateLimit{MaxSize: 512}, srv(edns(1232)), back + "edns 0 udp 1232\n"},
+		{"with a new cookie", RateLimit{MaxSize: 512}, aaaa(edns(1232, cookieOption(newCookie))), "BADCOOKIE\nedns 0 udp 1232, cookie " + goodCookie + "\n"},
+		{"with a bad cookie", RateLimit{MaxSize: 512}, srv(edns(1232, cookieOption(newCookie+serverCookie))), "BADCOOKIE\nedns 0 udp 1232, cookie " + goodCookie + "\n"},
+		{"with a good cookie", RateLimit{MaxSize: 128}, srv(edns(1232, cookieOption(goodCookie))), "NOERROR 16"},
+		{"exempt", RateLimit{MaxSize: 128, Exempt: exempt}, srv(edns(1232)), "NOERROR 16"},
+		{"a dry run", RateLimit{MaxSize: 128, DryRun: true}, srv(edns(1232)), "NOERROR 16"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.limit.Rate, tt.limit.Burst = 100, 100
+			s, answer := protected(t, Protection{testCookies, tt.limit})
+			if err := s.Set(longContent()); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, outline(answer(tt.query, 0))); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			count := s.metrics.shared(udp, false)
+			got := fmt.Sprint(count.limits[truncated].Load(), count.limits[challenged].Load(), count.limits[acquitted].Load())
+			want := map[byte]string{'N': "0 0 0", 'B': "0 1 0"}[tt.want[0]]
+			switch {
+			case strings.HasPrefix(tt.want, back):
+				want = "1 0 0"
+			case tt.limit.DryRun:
+				want = "0 0 1"
+			}
+			if got != want {
+				t.Errorf("counted %s, want %s", got, want)
+			}
+		})
 	}
 }

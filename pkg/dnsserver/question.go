@@ -17,6 +17,8 @@ type question struct {
 	end   int               // where the question ends in the query
 	qtype uint16
 	limit int // octets of the answer
+	// counted tells that the rate limit holds for the answer, and that it is counted as one.
+	counted bool
 	client
 }
 

@@ -164,7 +164,7 @@ func newTallied(sockets *Listeners, names *numbers) tallied {
 		shed:        desc("shed_requests_total", "Queries over UDP that the kernel dropped, because more came than are answered: the newest first."),
 	}
 	t.cookies = desc("cookies_total", "Queries with a DNS cookie: of the client alone, with a server cookie that is not ours or too old, or with a good one.", "cookie")
-	t.limits = desc("rate_limited_total", "Queries over UDP beyond the rate limit, by what became of them; answer: by a dry run.", "action")
+	t.limits = desc("rate_limited_total", "Queries over UDP beyond the rate limit, or with too long an answer, by what became of them; answer: by a dry run.", "action")
 	if sockets == nil {
 		for _, p := range []proto{udp, tcp} {
 			t.tallies = append(t.tallies, &tally{proto: p, v4: true}, &tally{proto: p})

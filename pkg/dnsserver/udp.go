@@ -83,12 +83,16 @@ func (s *Server) answer(buf, query []byte, q *question, client netip.Addr, t *ta
 	if !usual {
 		q.scan(query)
 	}
-	out, x, stop := s.guard.Load().stop(buf, query, q, t, at)
+	g := s.guard.Load()
+	out, x, stop := g.stop(buf, query, q, t, at)
 	if !stop && usual {
 		out, x = now.hot(buf, query, q)
 	}
 	if !stop && out == nil {
 		out, x = now.reply(buf, query, &q.client)
+	}
+	if len(out) > g.light {
+		out, x = g.weigh(out, query, q, x, t)
 	}
 	t.count(&x)
 	s.queries.take(&x, t.proto, client, out)
