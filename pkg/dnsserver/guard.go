@@ -101,19 +101,23 @@ func (g *guard) stop(buf, query []byte, q *question, t *tally, at moment) (out [
 	}
 }
 
-// weigh keeps an answer that is too long for those who have shown that their address is their own: the others are told how to.
-func (g *guard) weigh(out, query []byte, q *question, x exchange, t *tally) ([]byte, exchange) {
+// weigh has a long answer count as several. One that is too long is for those alone who have shown that their address is their own: the
+// others are told how to.
+func (g *guard) weigh(out, query []byte, q *question, x exchange, t *tally, at moment) ([]byte, exchange) {
 	if !q.counted || g.limiter.exempts(q.address) {
 		return out, x
 	}
-	if g.RateLimit.DryRun {
+	if most := g.RateLimit.MaxSize; most > 0 && len(out) > most {
+		if !g.RateLimit.DryRun {
+			t.limits[q.wayBack()].Add(1)
+			back, y := q.comeBack(out, query)
+			y.place = x.place
+			return back, y
+		}
 		t.limits[acquitted].Add(1)
-		return out, x
 	}
-	t.limits[q.wayBack()].Add(1)
-	back, y := q.comeBack(out, query)
-	y.place = x.place
-	return back, y
+	g.limiter.charge(q.address, at.ticks, uint64(len(out)-1)/answerUnit)
+	return out, x
 }
 
 // tellLimited logs one client that asks too much, and then none for a while.

@@ -7,11 +7,13 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"time"
+
+	"github.com/miekg/dns"
 )
 
 // RateLimit bounds what one address and the networks around it are answered over UDP, where an address may be forged.
 type RateLimit struct {
-	Rate   int // answers per second to one address; 0: no limit
+	Rate   int // answers per second to one address, of 512 octets at most: longer ones count as several; 0: no limit
 	Burst  int // answers at once, after a rest; at least 1
 	Slip   int // of the queries over the limit each such one is told to come back with a cookie or over TCP; 0: none
 	DryRun bool
@@ -23,12 +25,22 @@ type RateLimit struct {
 // DefaultRateLimit is far more than a resolver asks that keeps what it is told for the TTL, and far less than an attack needs.
 var DefaultRateLimit = RateLimit{Rate: 1000, Burst: 2500, Slip: 2}
 
-// light is how long an answer may be that is for everybody.
+// answerUnit is how many octets count as one answer: what every client takes (RFC 1035 section 4.2.1).
+const answerUnit = dns.MinMsgSize
+
+// heaviest is as how many an answer counts at most.
+const heaviest = 1 + (udpPayload-1)/answerUnit
+
+// light is how long an answer may be that counts as one, and is for everybody.
 func (r *RateLimit) light() int {
-	if r.Rate <= 0 || r.MaxSize == 0 {
+	switch {
+	case r.Rate <= 0:
 		return udpPayload
+	case r.MaxSize > 0:
+		return min(r.MaxSize, answerUnit)
+	default:
+		return answerUnit
 	}
-	return r.MaxSize
 }
 
 // A level is a size of network with a limit of its own, as a multiple of an address's: Knot DNS's.
@@ -77,7 +89,7 @@ func newLimiter(r RateLimit) *limiter {
 	}
 	one := max(uint64(time.Second/tick)/uint64(r.Rate), 1)
 	depth := min(one*uint64(max(r.Burst, 1)), longestRest)
-	l := &limiter{exempt: r.Exempt, depth: depth, far: depth + maxLoops*one, slots: make([][bucketSlots]atomic.Uint64, buckets)}
+	l := &limiter{exempt: r.Exempt, depth: depth, far: depth + maxLoops*heaviest*one, slots: make([][bucketSlots]atomic.Uint64, buckets)}
 	for i := range l.keys {
 		l.keys[i] = rand.Uint64()
 	}
@@ -114,6 +126,15 @@ func (l *limiter) exempts(a netip.Addr) bool {
 		}
 	}
 	return false
+}
+
+// charge counts an answer so many times more, limit or not.
+func (l *limiter) charge(a netip.Addr, now, times uint64) {
+	var at [maxLevels]account
+	for i := range l.places(&at, a, now) {
+		at[i].cost *= times
+		l.pay(&at[i], now)
+	}
 }
 
 // places finds where the networks around an address are counted.

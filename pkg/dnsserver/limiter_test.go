@@ -306,3 +306,32 @@ func TestLongAnswers(t *testing.T) {
 		})
 	}
 }
+
+// An answer counts as one for each 512 octets that it begins.
+func TestLongAnswersCountMore(t *testing.T) {
+	const burst = 12
+	for question, want := range map[string]int{
+		"a.b.edge.example. AAAA": burst, "long.edge.example. AAAA": burst, "_web._tcp.long.edge.example. SRV": burst / 2, "long.edge.example. HTTPS": burst / 3,
+	} {
+		for _, dry := range []bool{false, true} {
+			s, answer := protected(t, Protection{testCookies, RateLimit{Rate: 1, Burst: burst, DryRun: dry}})
+			if err := s.Set(longContent()); err != nil {
+				t.Fatal(err)
+			}
+			within := 0
+			for range 3 * burst {
+				before := s.metrics.shared(udp, false).limits[acquitted].Load()
+				if answer(ask(question, edns(1232)), 0) != nil && s.metrics.shared(udp, false).limits[acquitted].Load() == before {
+					within++
+				}
+			}
+			if within != want {
+				t.Errorf("%s, dry run %v: %d answers, want %d", question, dry, within, want)
+			}
+			// Once what the last one owes is paid, the rate counts answers of this kind.
+			if got := answer(ask(question, edns(1232)), time.Duration(burst)*time.Second); got == nil {
+				t.Errorf("%s: nothing after a rest", question)
+			}
+		}
+	}
+}

@@ -92,7 +92,7 @@ func (s *Server) answer(buf, query []byte, q *question, client netip.Addr, t *ta
 		out, x = now.reply(buf, query, &q.client)
 	}
 	if len(out) > g.light {
-		out, x = g.weigh(out, query, q, x, t)
+		out, x = g.weigh(out, query, q, x, t, at)
 	}
 	t.count(&x)
 	s.queries.take(&x, t.proto, client, out)
