@@ -84,6 +84,9 @@ var oddQueries = []struct{ name, message, want string }{
 
 	{"junk behind the question", oneQuestion + abAAAA + "deadbeef", ab},
 	{"junk behind the OPT record", andAdditional + abAAAA + optRecord + "0000 deadbeef", ab + "edns 0 udp 1232\n"},
+	{"an OPT record that is not announced", oneQuestion + abAAAA + optRecord + "0000", ab},
+	{"options behind the OPT record", andAdditional + abAAAA + optRecord + "0000 0003 0000", ab + "edns 0 udp 1232\n"},
+	{"another question behind the question", oneQuestion + abAAAA + "'api' 'edge' 'example' 00 001c 0001", ab},
 	{"a record is announced and missing", andAdditional + abAAAA, "FORMERR\n"},
 	{"half an OPT record", andAdditional + abAAAA + "00 0029 04d0", "FORMERR\n"},
 	{"an OPT record longer than the message", andAdditional + abAAAA + optRecord + "0008 0003 0000", "FORMERR\n"},
