@@ -271,10 +271,11 @@ func rcodeText(m *dns.Msg) string {
 	return dns.RcodeToString[rcode]
 }
 
+// attributes are all of a line but its time, which the program's log has of its own.
 func (ln line) attributes() []any {
 	return []any{
 		"client", ln.Client, "proto", ln.Proto, "name", ln.Name, "type", ln.Type, "rcode", ln.Rcode,
-		"answer", strings.Join(ln.Answer, " "), "view", ln.View, "why", ln.Why,
+		"answer", strings.Join(ln.Answer, " "), "zone", ln.Zone, "view", ln.View, "why", ln.Why, "size", ln.Size,
 	}
 }
 

@@ -187,22 +187,27 @@ func (w lockedWriter) Write(b []byte) (int, error) {
 	return w.w.Write(b)
 }
 
-// Without a file the program's log tells.
+// Without a file the program's log tells the same.
 func TestQueryLogToLog(t *testing.T) {
 	t.Parallel()
 	var said bytes.Buffer
-	l := NewQueryLog(slog.New(slog.NewTextHandler(&said, nil)))
-	l.names = new(numbers)
+	l := NewQueryLog(timeless(&said))
+	s, err := New(Config{Site: "mec-1", Queries: l})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Set(accessContent()); err != nil {
+		t.Fatal(err)
+	}
 	if err := l.Set(QueryPolicy{Sample: 1, Bits6: 48}); err != nil {
 		t.Fatal(err)
 	}
-	out, x := testSnapshot(t, testContent(true)).reply(nil, pack(t, ask("api.edge.example. A")), &client{address: testClient, proto: tcp})
-	e := &entry{client: testClient, proto: tcp, why: x.why, size: len(out)}
-	copy(e.reply[:], out)
-	l.write(e)
-	want := `msg=query client=2001:db8:c::/48 proto=tcp name=api.edge.example. type=A rcode=NOERROR answer=10.1.0.10 view="" why=rr`
-	if !strings.Contains(said.String(), want) {
-		t.Errorf("said %s, want %s", said.String(), want)
+	s.handle(pack(t, ask("sick.edge.example. AAAA")), &client{address: netip.MustParseAddr("2001:db8:a::1"), proto: tcp}, s.metrics.shared(tcp, false))
+	l.drain()
+	want := `level=INFO msg=query client=2001:db8:a::/48 proto=tcp name=sick.edge.example. type=AAAA rcode=NOERROR answer=2001:db8:1::30 ` +
+		`zone=edge.example. view=inside why="no endpoint is up: answering with all of them" size=63` + "\n"
+	if diff := cmp.Diff(want, said.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
