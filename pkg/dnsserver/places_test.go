@@ -44,7 +44,7 @@ func all(t *testing.T, s *snapshot, question string) []string {
 		out, _ := reply(s, nil, pack(t, ask(question)), tcp, testClient)
 		m := unpacked(t, out)
 		for _, rr := range append(m.Answer, m.Extra...) {
-			if a, ok := addressIn(rr); ok {
+			for _, a := range addressesIn(rr) {
 				seen[a.String()] = true
 			}
 		}

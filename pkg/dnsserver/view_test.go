@@ -2,6 +2,7 @@ package dnsserver
 
 import (
 	"bytes"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -370,6 +371,36 @@ func TestWhy(t *testing.T) {
 }
 
 // To ask why is to learn the next answer, and changes nothing: also by hash, for the client that a resolver tells.
+// Records that tell ports and addresses together are picked, too.
+func TestWhyOfBindings(t *testing.T) {
+	t.Parallel()
+	s, err := New(Config{Site: "mec-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Set(bindContent()); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ name, want string }{
+		{"tls.edge.example. HTTPS", "picked 3 of 4 endpoints by rr"},
+		{"mixed.edge.example. HTTPS", "picked 3 of 3 endpoints by hash"},
+		{"_dns.dot.edge.example. SVCB", "picked 1 of 1 endpoints by rr"},
+		{"_dns._tcp.dot.edge.example. SRV", "picked 1 of 1 endpoints by rr"},
+		{"sicktls.edge.example. HTTPS", "panic: no endpoint is up: answering with all of them"},
+		{"tls.edge.example. TXT", "as it is configured"},
+		{"notls.edge.example. HTTPS", "the name has no record of this type"},
+	} {
+		words := strings.Fields(tt.name)
+		r, err := s.Why(Question{Name: words[0], Type: words[1], Client: testClient})
+		if err != nil || r.Text != tt.want {
+			t.Errorf("%s: %s, %v, want %s", tt.name, r.Text, err, tt.want)
+		}
+		if strings.HasPrefix(r.Text, fmt.Sprintf("picked %d ", len(r.Picked))) != strings.HasPrefix(tt.want, "picked") {
+			t.Errorf("%s: %s, but %v", tt.name, r.Text, r.Picked)
+		}
+	}
+}
+
 func TestWhyIsTheNextAnswer(t *testing.T) {
 	t.Parallel()
 	s, err := New(Config{Site: "mec-1"})
@@ -397,8 +428,7 @@ func TestWhyIsTheNextAnswer(t *testing.T) {
 			}
 			var got []netip.Addr
 			for _, rr := range m.Answer {
-				a, _ := addressIn(rr)
-				got = append(got, a)
+				got = append(got, addressesIn(rr)...)
 			}
 			same := cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
 			if diff := cmp.Diff(got, first, same) + cmp.Diff(got, second, same); diff != "" {

@@ -1,7 +1,9 @@
 package dnsserver
 
 import (
+	"cmp"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -141,8 +143,10 @@ func (s *snapshot) reason(m *dns.Msg, name string, qtype uint16, c *client) Reas
 		r.Answer = append(r.Answer, strings.ReplaceAll(rr.String(), "\t", " "))
 	}
 	for _, rr := range append(slices.Clone(m.Answer), m.Extra...) {
-		if a, ok := addressIn(rr); ok {
-			r.Picked = append(r.Picked, a)
+		for _, a := range addressesIn(rr) {
+			if !slices.Contains(r.Picked, a) { // it may be in a hint and in the additional section
+				r.Picked = append(r.Picked, a)
+			}
 		}
 	}
 	switch qtype {
@@ -161,16 +165,35 @@ func (s *snapshot) reason(m *dns.Msg, name string, qtype uint16, c *client) Reas
 	return r
 }
 
-func addressIn(rr dns.RR) (netip.Addr, bool) {
+// addressesIn returns the addresses that a record tells, those of hints too.
+func addressesIn(rr dns.RR) (all []netip.Addr) {
+	add := func(list ...net.IP) {
+		for _, ip := range list {
+			if a, ok := netip.AddrFromSlice(ip); ok {
+				all = append(all, a.Unmap())
+			}
+		}
+	}
+	var values []dns.SVCBKeyValue
 	switch rr := rr.(type) {
 	case *dns.AAAA:
-		return netip.AddrFromSlice(rr.AAAA)
+		add(rr.AAAA)
 	case *dns.A:
-		a, ok := netip.AddrFromSlice(rr.A)
-		return a.Unmap(), ok
-	default:
-		return netip.Addr{}, false
+		add(rr.A)
+	case *dns.SVCB:
+		values = rr.Value
+	case *dns.HTTPS:
+		values = rr.Value
 	}
+	for _, v := range values {
+		switch v := v.(type) {
+		case *dns.SVCBIPv4Hint:
+			add(v.Hint...)
+		case *dns.SVCBIPv6Hint:
+			add(v.Hint...)
+		}
+	}
+	return all
 }
 
 // words tells why in words.
@@ -199,6 +222,8 @@ func (s *snapshot) words(m *dns.Msg, r *Reason, n *node, z *zone, c *client) str
 		return r.picking()
 	case len(m.Answer) == 0:
 		return "the name has no record of this type"
+	case r.Standing != nil && slices.Contains([]string{"SRV", "HTTPS", "SVCB"}, r.Type):
+		return r.picking()
 	case n.kind == pod:
 		return "the pod that the name stands for, up or not"
 	case n.kind == healthName:
@@ -213,17 +238,23 @@ func (a *access) viewless(c *class) bool {
 	return a != nil && len(a.source.Views) > 0 && c.view == noView
 }
 
-// picking tells of addresses that were picked.
+// picking tells of addresses that were picked, in one family or in both.
 func (r *Reason) picking() string {
-	candidates := 0
+	asked := func(f steering.Family) bool { return r.Family < 0 || r.Family == f }
+	candidates, panics := 0, ""
 	for _, e := range r.Standing.Endpoints {
-		if e.Address.Unmap().Is4() == (r.Family == steering.IPv4) {
+		if asked(familyOf(e.Address)) {
 			candidates++
 		}
 	}
-	switch why := r.Standing.Panic[r.Family]; {
-	case why != "":
-		return "panic: " + why
+	for f, why := range r.Standing.Panic {
+		if asked(steering.Family(f)) {
+			panics = cmp.Or(panics, why)
+		}
+	}
+	switch {
+	case panics != "":
+		return "panic: " + panics
 	case candidates == 0:
 		return fmt.Sprintf("the service has no %s endpoint", familyName(r.Family))
 	default:
