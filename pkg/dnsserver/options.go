@@ -16,7 +16,6 @@ const keepaliveUnit = 100 * time.Millisecond
 // refuse what it does not know, and allocates. All other options are nobody's business (RFC 6891 section 6.1.2).
 type options struct {
 	edns      bool // there is an OPT record
-	version   uint8
 	do        bool // DNSSEC OK, which goes back as it came (RFC 3225 section 3)
 	fault     fault
 	nsid      bool // asked for (RFC 5001)
@@ -32,6 +31,7 @@ const (
 	faultless  fault = iota
 	malformed        // FORMERR
 	unfamiliar       // a client subnet of a family that is not ours: REFUSED (RFC 7871 section 7.1.2)
+	unversed         // of another version than 0, so that nobody here knows what they mean: BADVERS (RFC 6891 section 6.1.3)
 )
 
 // read reads the options of an OPT record.
@@ -68,10 +68,12 @@ func (o *options) readOne(code uint16, data []byte) {
 func (o *options) scan(query []byte) {
 	*o = options{}
 	if begin, end := findOPT(query); end > 0 {
-		o.edns, o.version, o.do = true, query[begin-5], query[begin-4]&0x80 != 0
-		if o.version == 0 { // what others hold, nobody here can tell
-			o.read(query[begin:end])
+		o.edns, o.do = true, query[begin-4]&0x80 != 0
+		if query[begin-5] != 0 {
+			o.fault = unversed
+			return
 		}
+		o.read(query[begin:end])
 	}
 }
 

@@ -30,24 +30,19 @@ func (q *question) read(query []byte) bool {
 		binary.BigEndian.Uint64(query[4:])&^1 != 1<<48 {
 		return false
 	}
-	if !q.readQuestion(query) || binary.BigEndian.Uint16(query[q.end-2:]) != dns.ClassINET {
+	if !q.readName(query[headerSize:]) {
 		return false
 	}
+	at := headerSize + q.size
+	if len(query) < at+4 || binary.BigEndian.Uint16(query[at+2:]) != dns.ClassINET {
+		return false
+	}
+	q.qtype, q.end = binary.BigEndian.Uint16(query[at:]), at+4
 	q.limit = dns.MinMsgSize
 	if query[11] == 0 {
 		return len(query) == q.end
 	}
 	return q.readOPT(query[q.end:])
-}
-
-// readQuestion reads the question, of any class, and where it ends.
-func (q *question) readQuestion(query []byte) bool {
-	if !q.readName(query[headerSize:]) || len(query) < headerSize+q.size+4 {
-		return false
-	}
-	q.end = headerSize + q.size + 4
-	q.qtype = binary.BigEndian.Uint16(query[q.end-4:])
-	return true
 }
 
 // readName copies the name in lower case: the letters A to Z have case, nothing else (RFC 4343). Compression has no place

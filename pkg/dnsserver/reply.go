@@ -63,7 +63,7 @@ func (s *snapshot) reply(buf, query []byte, c *client) ([]byte, exchange) {
 		return nil, exchange{dropped: notAQuery}
 	case query[2]>>3&0xf != dns.OpcodeQuery:
 		return c.bare(buf, query, dns.RcodeNotImplemented)
-	case c.version != 0:
+	case c.fault == unversed:
 		return c.otherVersion(buf, query)
 	case c.cookie.sealed && onlyOPT(query):
 		return c.cookieAlone(buf, query)
@@ -90,14 +90,13 @@ func (c *client) bare(buf, query []byte, rcode int) ([]byte, exchange) {
 	return q.brief(buf, query, rcode, false), exchange{rcode: rcode}
 }
 
-// otherVersion tells that this server speaks EDNS of version 0 alone (RFC 6891 section 6.1.3), whatever else is in the query. The question
-// comes back if there is one.
+// otherVersion tells that this server speaks EDNS of version 0 alone (RFC 6891 section 6.1.3), whatever else is in the query. A usual
+// question comes back.
 func (c *client) otherVersion(buf, query []byte) ([]byte, exchange) {
-	q, x := question{client: *c}, exchange{rcode: dns.RcodeBadVers}
-	if binary.BigEndian.Uint16(query[4:]) == 1 && q.readQuestion(query) {
-		x.qtype = q.qtype
-	}
-	return q.brief(buf, query, x.rcode, false), x
+	var q question
+	q.read(query) // as far as it can
+	q.client = *c
+	return q.brief(buf, query, dns.RcodeBadVers, false), exchange{qtype: q.qtype, rcode: dns.RcodeBadVers}
 }
 
 // parse reads a query with one question, and its OPT record, nil when it has none. Of what is malformed it returns nil.
