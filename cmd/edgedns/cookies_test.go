@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
@@ -16,7 +17,8 @@ func cookieBack(t *testing.T, cookie string) (back string, rcode int) {
 	q.Id = dns.Id()
 	q.SetEdns0(1232, false)
 	q.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: cookie}}
-	m, err := dns.ExchangeContext(t.Context(), q, "[::1]:53")
+	c := dns.Client{Timeout: 20 * time.Second}
+	m, _, err := c.ExchangeContext(t.Context(), q, "[::1]:53")
 	if err != nil || m.IsEdns0() == nil || len(m.IsEdns0().Option) != 1 {
 		t.Fatalf("answer %v, %v", m, err)
 	}
