@@ -46,6 +46,18 @@ func clusterSlice(addresses ...string) *discoveryv1.EndpointSlice {
 	return s
 }
 
+// A pod may go at any time: whatever the zone says, answers with it are kept for 5 s. Of the file's endpoints they are not.
+func TestClusterTTL(t *testing.T) {
+	api := kubetest.NewAPI(t)
+	api.Set(clusterService("web.edge.example"))
+	api.Set(clusterSlice("10.0.0.1"))
+	start(t, strings.Replace(clusterConfig(t, api), "min_ttl: 5s", "ttl: 1h", 1))
+	eventually(t, "web.edge.example.", dns.TypeA, "NOERROR 10.0.0.1/5")
+	if got, want := ask(t, "api.edge.example.", dns.TypeAAAA), "NOERROR 2001:db8:1::10/3600"; got != want {
+		t.Errorf("the name of the file is %q, want %q", got, want)
+	}
+}
+
 // Names of a cluster come and go beside those of the file. Before all of it was read nobody gets a guess, and when its API is
 // away everybody gets what was known last.
 func TestCluster(t *testing.T) {

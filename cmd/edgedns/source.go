@@ -96,7 +96,7 @@ func (s *source) changes(status []health.Status) (changed []steering.Service) {
 	for i, service := range s.cfg.Services {
 		sv, n := &s.services[i], min(len(service.Checks), len(status)) // of a monitor, status has the order of checks
 		news := s.drains.apply(sv, service.Endpoints)
-		news = s.update(sv, service.Checks[:n], status[:n]) || news
+		news = s.update(sv, service, status[:n]) || news
 		if s.loads != nil {
 			news = s.loads.weigh(now, service, sv, status[:n], news) || news
 		}
@@ -112,12 +112,16 @@ func (s *source) changes(status []health.Status) (changed []steering.Service) {
 }
 
 // update puts what the checks say into sv, whose endpoints are shared with whoever was told of it before.
-func (s *source) update(sv *steering.Service, checks []config.EndpointCheck, status []health.Status) (changed bool) {
-	for i, c := range checks {
+func (s *source) update(sv *steering.Service, service config.DNSService, status []health.Status) (changed bool) {
+	for i, st := range status {
+		c := service.Checks[i]
 		e := sv.Endpoints[c.Index]
-		e.State, e.Since = stateOf(status[i].State), s.up(status[i])
+		e.State, e.Since, e.Holds = stateOf(st.State), s.up(st), service.Endpoints[c.Index].Holds
+		if slices.ContainsFunc(st.Checks, func(c health.CheckStatus) bool { return c.Changing }) {
+			e.Holds = steering.Soon // once for a row of attempts: each change makes a picker
+		}
 		if c.Measures {
-			e.Distance = s.ways.take(endpointName(sv.Name, e.Address), status[i].Checks[0])
+			e.Distance = s.ways.take(endpointName(sv.Name, e.Address), st.Checks[0])
 		}
 		if sv.Endpoints[c.Index] == e {
 			continue

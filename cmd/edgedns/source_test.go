@@ -53,3 +53,34 @@ func TestMeasuredDistances(t *testing.T) {
 		t.Errorf("of %d ways something is kept", len(s.ways))
 	}
 }
+
+// An endpoint holds as its check does, and not at all while that is changing: news twice, however many attempts that takes.
+func TestHoldsWhileChanging(t *testing.T) {
+	service := config.DNSService{
+		Service: steering.Service{Name: "api.edge.example.", Endpoints: []steering.Endpoint{
+			{Address: netip.MustParseAddr("2001:db8:1::10"), State: steering.Up},
+			{Address: netip.MustParseAddr("2001:db8:1::11"), State: steering.Unknown, Holds: 4 * time.Second},
+		}},
+		Checks: []config.EndpointCheck{{Index: 1}},
+	}
+	s := &source{cfg: config.DNS{Services: []config.DNSService{service}}, drains: new(drains)}
+	status := func(state health.State, changing bool) []health.Status {
+		return []health.Status{{State: state, Checks: []health.CheckStatus{{State: state, Changing: changing}}}}
+	}
+	s.content(status(health.Up, false))
+	type seen struct {
+		news  int
+		holds time.Duration
+	}
+	var got []seen
+	for _, st := range [][]health.Status{
+		status(health.Up, false), status(health.Up, true), status(health.Up, true), status(health.Up, false), status(health.Up, true), status(health.Down, false),
+	} {
+		news := len(s.changes(st))
+		got = append(got, seen{news, s.services[0].Endpoints[1].Holds})
+	}
+	want := []seen{{0, 4 * time.Second}, {1, steering.Soon}, {0, steering.Soon}, {1, 4 * time.Second}, {1, steering.Soon}, {1, 4 * time.Second}}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(seen{})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

@@ -154,7 +154,7 @@ func endpoints(list item, teller string, node string) (all []steering.Endpoint, 
 		if o.has("check") {
 			e.State = steering.Unknown
 			c := endpointCheck(o, e)
-			e.Holds = holds(c)
+			e.Holds = max(c.Holds(), steering.Soon)
 			checks = append(checks, EndpointCheck{Index: i, Check: c, Measures: measures(o, c.Name)})
 		}
 		all, pods = append(all, e), append(pods, o)

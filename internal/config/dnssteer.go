@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/anyedge/anyedge/pkg/health"
 	"github.com/anyedge/anyedge/pkg/steering"
 )
 
@@ -162,9 +161,4 @@ func meaning(s steering.Semantic, zone string) string {
 		return ""
 	}
 	return strings.Join([]string{s.App, s.AppNS, s.Service, s.ServiceNS, zone}, ".")
-}
-
-// holds is how long after an attempt that agreed with the state of a check it takes others to change it.
-func holds(c health.Check) time.Duration {
-	return c.Interval + time.Duration(min(c.Rise, c.Fall)-1)*c.FastInterval
 }

@@ -86,7 +86,7 @@ func TestPlaces(t *testing.T) {
 	t.Parallel()
 	d := mustParse(t, ParseDNS, dnsFile, "port: 8080", "port: 8080, node: HOST-a, zone: Rack-1, distance: 2ms, instance: 10")
 	want := steering.Endpoint{
-		Address: netip.MustParseAddr("2001:db8:1::10"), Port: 8080, Capacity: 1, Holds: 1400 * time.Millisecond,
+		Address: netip.MustParseAddr("2001:db8:1::10"), Port: 8080, Capacity: 1, Holds: 387500 * time.Microsecond,
 		Node: "host-a", Zone: "rack-1", Distance: 2 * time.Millisecond, Instance: "10",
 	}
 	if d := diff(want, d.Services[0].Endpoints[0]); d != "" {

@@ -241,8 +241,8 @@ func TestParseDNSSample(t *testing.T) {
 			Service: steering.Service{
 				Name: "api.edge.example.", Policy: steering.Capacity, Answers: 2, PortName: "https", Protocol: "tcp", ALPN: []string{"h2", "http/1.1"},
 				Endpoints: []steering.Endpoint{
-					{Address: first, Port: 8080, Capacity: 100, Holds: 1400 * time.Millisecond, Instance: "0", Node: "host-a", Near: true, Zone: "rack-1"},
-					{Address: second, Port: 8080, Capacity: 50, Holds: 1400 * time.Millisecond, Instance: "1", Node: "host-b", Zone: "rack-2"},
+					{Address: first, Port: 8080, Capacity: 100, Holds: 387500 * time.Microsecond, Instance: "0", Node: "host-a", Near: true, Zone: "rack-1"},
+					{Address: second, Port: 8080, Capacity: 50, Holds: 387500 * time.Microsecond, Instance: "1", Node: "host-b", Zone: "rack-2"},
 					{Address: netip.MustParseAddr("10.1.10.12"), Port: 8080, State: steering.Up, Capacity: 1, Distance: 3 * time.Millisecond, Draining: true},
 					{Address: netip.MustParseAddr("10.1.10.13"), Port: 8080, State: steering.Up, Capacity: 0.75},
 				},

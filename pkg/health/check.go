@@ -104,7 +104,8 @@ func (s *service) checkStatus() []CheckStatus {
 	all := make([]CheckStatus, len(s.checks))
 	for i, c := range s.checks {
 		all[i] = CheckStatus{
-			Name: c.Name, State: c.counter.state, Reason: c.reason, Since: c.since, Remote: c.Remote, Passed: c.passed, Took: c.took,
+			Name: c.Name, State: c.counter.state, Reason: c.reason, Since: c.since, Remote: c.Remote, Changing: c.counter.changing(),
+			Passed: c.passed, Took: c.took,
 		}
 	}
 	return all
@@ -142,7 +143,7 @@ func (s *service) kickActive() {
 
 // status is what makes news when it changes. How long an attempt took is none.
 func (c *check) status() CheckStatus {
-	return CheckStatus{State: c.counter.state, Reason: c.reason, Since: c.since}
+	return CheckStatus{State: c.counter.state, Reason: c.reason, Since: c.since, Changing: c.counter.changing()}
 }
 
 // take counts one result. The caller holds the monitor's mu.

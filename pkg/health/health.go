@@ -140,6 +140,8 @@ type CheckStatus struct {
 	Reason string
 	Since  time.Time
 	Remote bool // it tells only whether the service is degraded
+	// Changing tells that attempts speak against State, only not often enough yet, or that it is not told yet.
+	Changing bool
 
 	Passed time.Time     // when an attempt passed last; zero: never, or it is no attempts that tell
 	Took   time.Duration // by that attempt

@@ -56,6 +56,12 @@ func (s schedule) soon(last time.Time) time.Time {
 	return last.Add(s.fast - s.fast/32 + jitter(s.fast/16))
 }
 
+// Holds is how long the state of c holds at least from any moment at which no attempt speaks against it: the next one may be due
+// at once, and the others that it takes follow soon. A kernel event, which has the checks of its service run at once, may be faster.
+func (c Check) Holds() time.Duration {
+	return time.Duration(min(c.Rise, c.Fall)-1) * (c.FastInterval - c.FastInterval/32)
+}
+
 func jitter(most time.Duration) time.Duration {
 	if most <= 0 {
 		return 0

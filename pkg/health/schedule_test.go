@@ -1,6 +1,9 @@
 package health
 
 import (
+	"context"
+	"errors"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -59,4 +62,63 @@ func TestScheduleSoon(t *testing.T) {
 			t.Fatalf("%v after the last attempt, want 200ms and at most a twentieth off", got)
 		}
 	}
+}
+
+// TestHolds has checks fail and pass by chance: no state changes sooner than Holds promised at any time before, unless a check
+// was changing then, which promises nothing.
+func TestHolds(t *testing.T) {
+	type promise struct{ at, until time.Time }
+	seed := uint64(time.Now().UnixNano())
+	t.Log("seed", seed)
+	chance := rand.New(rand.NewPCG(seed, 0))
+	for _, c := range []Check{
+		{Interval: 4 * time.Second, FastInterval: 2 * time.Second, Rise: 3, Fall: 3},
+		{Interval: time.Second, FastInterval: 200 * time.Millisecond, Rise: 2, Fall: 5},
+		{Interval: time.Second, FastInterval: time.Second, Rise: 4, Fall: 1},
+	} {
+		s := &script{answer: func(context.Context) error {
+			if chance.IntN(3) == 0 {
+				return errors.New("refused")
+			}
+			return nil
+		}}
+		c.Name, c.Checker, c.Timeout = "answers", s, 100*time.Millisecond
+		bubble(t, func(t *testing.T, m *Monitor) {
+			var promises []promise
+			changes, state := 0, Unknown
+			for changes < 20 {
+				sleep(50 * time.Millisecond)
+				now, got := time.Now(), m.Status()[0].Checks[0]
+				if got.State != state {
+					changes, state = changes+1, got.State
+					for _, p := range promises {
+						if got.Since.Before(p.until) {
+							t.Errorf("%v: promised at %s to hold for %s, changed after %s", c, p.at, p.until.Sub(p.at), got.Since.Sub(p.at))
+							return
+						}
+					}
+					promises = nil
+				}
+				if !got.Changing {
+					promises = append(promises, promise{now, now.Add(c.Holds())})
+				}
+			}
+		}, Service{Name: "dns", Checks: []Check{c}})
+	}
+}
+
+// Whoever looks when Changed tells sees the beginning of a change and its end.
+func TestChangingIsNews(t *testing.T) {
+	s := new(script)
+	bubble(t, func(t *testing.T, m *Monitor) {
+		sleep(time.Second)
+		<-m.Changed() // it is up
+		for _, answer := range []func(context.Context) error{refused, nil} {
+			s.set(answer)
+			<-m.Changed()
+			if got, want := m.Status()[0].Checks[0], answer != nil; got.State != Up || got.Changing != want {
+				t.Errorf("%v, changing %v, want %v", got.State, got.Changing, want)
+			}
+		}
+	}, Service{Name: "dns", Checks: []Check{active("answers", s)}})
 }

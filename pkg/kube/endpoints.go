@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -82,12 +83,16 @@ func (c candidate) rank() int {
 	}
 }
 
+// holds is how long an answer with a pod may be kept: when it is ready next or no more, the kubelet decides by periods that nobody
+// tells, and whoever deletes it.
+const holds = 5 * time.Second
+
 // steered is the endpoint at its address and port, without its capacity. One that drains still serves.
 func (c candidate) steered(at netip.AddrPort, here string) steering.Endpoint {
 	e := steering.Endpoint{
 		Address: at.Addr(), Port: at.Port(), State: steering.Up, Draining: c.rank() == 2,
 		Instance: c.instance(), Node: asLabel(strings.ReplaceAll(c.node.Value(), ".", "-")), Zone: asLabel(c.zone.Value()),
-		Near: here != "" && c.node.Value() == here,
+		Near: here != "" && c.node.Value() == here, Holds: holds,
 	}
 	if c.rank() == 1 {
 		e.State = steering.Down

@@ -94,8 +94,8 @@ type Endpoint struct {
 	Factor float64
 	// Since is when the endpoint became up, for slow start; zero: long ago.
 	Since time.Time
-	// Holds is how long it takes its checks at least to change its state, as they stand now; zero: not known. It should
-	// not follow every attempt: each change makes a new picker.
+	// Holds is how long its state holds at least, as far as its checks stand now; zero: until somebody decides otherwise. It
+	// should not follow every attempt: each change makes a new picker.
 	Holds time.Duration
 	// Distance is the measured round trip to an endpoint elsewhere; zero: it is in this site.
 	Distance time.Duration

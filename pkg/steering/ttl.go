@@ -5,10 +5,13 @@ import "time"
 // mostTTL bounds how long an answer may be kept whose endpoints are checked, however slowly.
 const mostTTL = 30 * time.Second
 
+// Soon is the shortest that an Endpoint Holds: its state may change at any moment.
+const Soon = time.Nanosecond
+
 // leastTTL is that of panic and of drains: what is answered then is not to outlive them.
 const leastTTL = time.Second
 
-// TTL is how long an answer may be kept: until the state of an endpoint can change at the earliest, which takes its checks
+// TTL is how long an answer may be kept: until the state of an endpoint can change at the earliest, which takes
 // holds (0: nobody checks), from least to most. (The rule of gdnsd.) It is whole seconds.
 func TTL(holds, least, most time.Duration) time.Duration {
 	if holds > 0 {
