@@ -155,7 +155,7 @@ func endpoints(list item, teller string, node string) (all []steering.Endpoint, 
 			e.State = steering.Unknown
 			c := endpointCheck(o, e)
 			e.Holds = max(c.Holds(), steering.Soon)
-			checks = append(checks, EndpointCheck{Index: i, Check: c, Measures: measures(o, c.Name)})
+			checks = append(checks, EndpointCheck{Index: i, Check: c, Measures: measures(o, e, c.Name)})
 		}
 		all, pods = append(all, e), append(pods, o)
 	}

@@ -109,18 +109,24 @@ func place(o object, node string, e *steering.Endpoint) {
 	e.Node, e.Zone = o.get("node").nameLabel(), o.get("zone").nameLabel()
 	e.Near = node != "" && e.Node == node
 	e.Distance = distance(o)
-	if e.Near && o.has("distance") {
+	switch {
+	case e.Near && byCheck(o):
+		e.Distance = 0 // it is known: one file may be that of many nodes
+	case e.Near && o.has("distance"):
 		o.get("distance").bad("is of an endpoint on node %s, where this server is: remove it", node)
 	}
 }
 
-// byCheck is the distance that a check measures.
-const byCheck = "check"
+// byCheck tells that the check of an endpoint is to measure its distance.
+func byCheck(endpoint object) bool {
+	text, _ := endpoint.get("distance").scalar()
+	return text == "check"
+}
 
 // distance reads how far an endpoint is.
 func distance(endpoint object) time.Duration {
 	it := endpoint.get("distance")
-	if text, _ := it.scalar(); text != byCheck {
+	if !byCheck(endpoint) {
 		return it.duration(0, 100*time.Microsecond, steering.Farthest)
 	}
 	if !endpoint.has("check") {
@@ -129,16 +135,15 @@ func distance(endpoint object) time.Duration {
 	return steering.Farthest
 }
 
-// measures tells that the check of an endpoint measures its distance.
-func measures(endpoint object, kind string) bool {
-	it := endpoint.get("distance")
-	if text, _ := it.scalar(); text != byCheck {
+// measures tells that a check measures the distance of its endpoint.
+func measures(endpoint object, e steering.Endpoint, kind string) bool {
+	if !byCheck(endpoint) {
 		return false
 	}
 	if kind != "tcp" && kind != "icmp" && kind != "" {
-		it.bad("a check of type %s takes longer than the way does: use type tcp or icmp, or give the round trip, such as 5ms", kind)
+		endpoint.get("distance").bad("a check of type %s takes longer than the way does: use type tcp or icmp, or give the round trip, such as 5ms", kind)
 	}
-	return true
+	return !e.Near
 }
 
 // numbered is what stands for one endpoint alone in names of instances: a pod has an address of each family.

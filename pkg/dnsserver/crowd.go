@@ -11,7 +11,8 @@ import (
 // What one client may be: it has a whole IPv6 /64 to connect from (RFC 4291 section 2.5.4).
 const oneClient6, oneClient4 = 64, 32
 
-// maxLooked bounds what it costs to find the greediest, for who comes waits for that. Whoever keeps others out is among so many.
+// maxLooked bounds what it costs to find the greediest, for who comes waits for that. Of more connections, as many as are looked at have the greediest
+// among them mostly; if not, whoever comes next gets at it.
 const maxLooked = 1024
 
 // A crowd is who is connected, by the networks that the rate limit knows and with the same shares. No client takes all, and who is new
@@ -20,7 +21,7 @@ type crowd struct {
 	most   int // of one client
 	mu     sync.Mutex
 	came   uint64                  // of all times
-	guests []*guest                // in no order
+	guests []*guest                // who have a slot, in no order
 	groups map[netip.Prefix]*group // only those with a guest
 }
 
@@ -31,10 +32,13 @@ type group struct {
 	guests  int
 }
 
+// noPlace is where a guest is that has no slot.
+const noPlace = -1
+
 // A guest is a connection.
 type guest struct {
 	came  uint64 // the how manieth
-	place int    // in guests; -1: it is none any more
+	place int    // in guests; noPlace: it has none, yet or any more
 	in    []*group
 	end   func()
 }
@@ -52,13 +56,20 @@ func (c *crowd) enter(a netip.Addr, end func()) *guest {
 		return nil
 	}
 	c.came++
-	g := &guest{came: c.came, place: len(c.guests), end: end}
+	g := &guest{came: c.came, place: noPlace, end: end}
 	for _, v := range levels {
 		p, _ := a.Prefix(v.bits)
 		g.in = append(g.in, c.join(p, v.times))
 	}
-	c.guests = append(c.guests, g)
 	return g
+}
+
+// stay tells that a guest has got its slot. Before that it can make room for nobody.
+func (c *crowd) stay(g *guest) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	g.place = len(c.guests)
+	c.guests = append(c.guests, g)
 }
 
 // join counts a guest from a network.
@@ -75,27 +86,29 @@ func (c *crowd) join(network netip.Prefix, times uint64) *group {
 	return n
 }
 
-// leave ends a connection, and undoes enter unless evict did.
+// leave ends a connection, and undoes enter and stay.
 func (c *crowd) leave(g *guest) {
 	g.end()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if g.place >= 0 {
-		c.remove(g)
-	}
+	c.remove(g)
 }
 
+// remove takes a guest's place away, and no longer counts it. It may be gone already.
 func (c *crowd) remove(g *guest) {
-	last := len(c.guests) - 1
-	c.guests[g.place] = c.guests[last]
-	c.guests[g.place].place = g.place
-	c.guests = slices.Delete(c.guests, last, last+1)
-	g.place = -1
+	if g.place != noPlace {
+		last := len(c.guests) - 1
+		c.guests[g.place] = c.guests[last]
+		c.guests[g.place].place = g.place
+		c.guests = slices.Delete(c.guests, last, last+1)
+		g.place = noPlace
+	}
 	for _, n := range g.in {
 		if n.guests--; n.guests == 0 {
 			delete(c.groups, n.network)
 		}
 	}
+	g.in = nil
 }
 
 // evict ends the connection of a guest from the greediest network; of equals, the one that has been there longest. False: there is nobody.

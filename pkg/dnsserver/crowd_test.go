@@ -16,7 +16,13 @@ import (
 
 func TestCrowd(t *testing.T) {
 	c := crowd{most: DefaultTCP.PerClient}
-	enter := func(a string) *guest { return c.enter(netip.MustParseAddr(a), func() {}) }
+	enter := func(a string) *guest {
+		g := c.enter(netip.MustParseAddr(a), func() {})
+		if g != nil {
+			c.stay(g)
+		}
+		return g
+	}
 	var greedy []*guest
 	for i := range DefaultTCP.PerClient {
 		g := enter(fmt.Sprintf("2001::%x", i))
@@ -38,6 +44,19 @@ func TestCrowd(t *testing.T) {
 	}
 	if len(c.guests) != 3 || len(c.groups) != len(levels6)+len(levels4) || enter("2001::ffff") == nil {
 		t.Errorf("left over: %v", c.groups)
+	}
+}
+
+// Who waits for a slot makes no room by going: it has none.
+func TestWhoWaitsStays(t *testing.T) {
+	c, gone := crowd{most: 100}, ""
+	enter := func(a string) *guest { return c.enter(netip.MustParseAddr(a), func() { gone += a + " " }) }
+	c.stay(enter("192.0.2.1"))
+	for range 3 {
+		enter("2001:db8::1")
+	}
+	if first, second := c.evict(), c.evict(); !first || second || gone != "192.0.2.1 " {
+		t.Errorf("gone: %s, %v, %v", gone, first, second)
 	}
 }
 
@@ -67,7 +86,7 @@ func TestWhoHasToGo(t *testing.T) {
 				if goes {
 					want = append(want, fmt.Sprintf("%d %s", i, a))
 				}
-				c.enter(netip.MustParseAddr(a), func() { got = append(got, fmt.Sprintf("%d %s", i, a)) })
+				c.stay(c.enter(netip.MustParseAddr(a), func() { got = append(got, fmt.Sprintf("%d %s", i, a)) }))
 			}
 			for range want {
 				c.evict()

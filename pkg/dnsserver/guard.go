@@ -147,8 +147,11 @@ func (c *client) wayBack() sentence {
 	return truncated
 }
 
-// comeBack tells it to.
+// comeBack tells it to. The question comes back, too: without it nobody would take the answer for one.
 func (q *question) comeBack(out, query []byte) ([]byte, exchange) {
+	if q.end == 0 {
+		q.readAlone(query)
+	}
 	x, tc := exchange{qtype: q.qtype}, true
 	if q.wayBack() == challenged {
 		x.rcode, tc = dns.RcodeBadCookie, false

@@ -45,6 +45,16 @@ func (q *question) read(query []byte) bool {
 	return q.readOPT(query[q.end:])
 }
 
+// readAlone reads the question of a query that read does not understand, if it has one.
+func (q *question) readAlone(query []byte) {
+	q.qtype = 0
+	if len(query) <= headerSize || binary.BigEndian.Uint16(query[4:]) != 1 || !q.readName(query[headerSize:]) || len(query) < headerSize+q.size+4 {
+		return
+	}
+	q.end = headerSize + q.size + 4
+	q.qtype = binary.BigEndian.Uint16(query[q.end-4:])
+}
+
 // readName copies the name in lower case: the letters A to Z have case, nothing else (RFC 4343). Compression has no place
 // in a question.
 func (q *question) readName(b []byte) bool {

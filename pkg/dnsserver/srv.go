@@ -98,7 +98,7 @@ func weigh(s steering.Service, all []target) {
 		}
 	}
 	if s.Spill > 0 {
-		spill(all, weights, s.Spill)
+		spill(s, all, weights)
 	}
 	for len(all) > 0 {
 		tier := samePriority(all)
@@ -109,15 +109,15 @@ func weigh(s steering.Service, all []target) {
 	}
 }
 
-// spill has those of the second priority share the first, with a part of all weight there.
-func spill(all []target, weights []float64, part float64) {
+// spill has those of the second priority share the first, with the part of all weight there that spills. Nothing does where none of them is up.
+func spill(s steering.Service, all []target, weights []float64) {
 	near := len(samePriority(all))
 	next := len(samePriority(all[near:]))
-	if next == 0 {
+	if !slices.ContainsFunc(all[near:near+next], func(t target) bool { return s.Endpoints[t.endpoint].State == steering.Up }) {
 		return
 	}
-	scale(weights[:near], 1-part)
-	scale(weights[near:near+next], part)
+	scale(weights[:near], 1-s.Spill)
+	scale(weights[near:near+next], s.Spill)
 	for i := range all[near:] {
 		all[near+i].priority--
 	}

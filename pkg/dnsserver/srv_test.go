@@ -215,3 +215,19 @@ func TestPortsOfAllNames(t *testing.T) {
 		}
 	}
 }
+
+// What spills goes to those that live.
+func TestNothingSpillsToTheDead(t *testing.T) {
+	c := farContent(steering.Closest, 0.5)
+	far := &c.Services[len(c.Services)-1]
+	far.Panic.Below = 1
+	for i := range far.Endpoints {
+		if i != 1 {
+			far.Endpoints[i].State = steering.Down
+		}
+	}
+	got := showFor(t, testSnapshot(t, c), testClient, ask("_http._tcp.far.edge.example. SRV"))
+	if strings.Count(got, " SRV 0 ") != 1 || !strings.Contains(got, " SRV 0 1 80 ip-2001-db8-5--1.") {
+		t.Errorf("answered %s", got)
+	}
+}

@@ -61,6 +61,7 @@ func (s *Server) serveTCP(ctx context.Context, l *net.TCPListener) error {
 			_ = c.Close()
 			return nil
 		}
+		s.crowd.stay(g)
 		conns.Go(func() {
 			defer func() { <-s.slots }()
 			defer s.crowd.leave(g)

@@ -79,7 +79,7 @@ func (w Weight) Reason() string {
 type Balancer struct {
 	accounts []account // of the endpoints of the last step, in their order
 	signal   Signal
-	spill    float64
+	spill    spill
 }
 
 // account is what is kept of one endpoint.
@@ -106,6 +106,7 @@ func (b *Balancer) Step(dst []Weight, now time.Time, s Service, loads []Load) (w
 	if len(loads) == len(s.Endpoints) {
 		b.observe(now, s, loads)
 	}
+	b.spill.tell(now)
 	mean, _ := b.mean(now, s.Endpoints, nil)
 	begin := len(dst)
 	for i, e := range s.Endpoints {
@@ -162,7 +163,7 @@ func (b *Balancer) observe(now time.Time, s Service, loads []Load) {
 	for _, i := range fresh {
 		a := &b.accounts[i]
 		if s.Policy == Hash {
-			a.bound(mean, b.signal.noise(s.Endpoints[i]))
+			a.bound(mean, b.signal.bound(s.Endpoints[i], mean))
 			continue
 		}
 		a.step(b.signal, s.Endpoints[i], mean)
@@ -254,8 +255,7 @@ func over(signal Signal, e Endpoint, latest, middle, noise float64) bool {
 // bound is the step by Hash: clients stay where they are while their endpoint has less than a bound above the mean and noise; then
 // some of them move, and come back once it has less than the mean. (Rendezvous with bounded load, by what is measured: it moves
 // none but those that a smaller weight moves.)
-func (a *account) bound(mean, noise float64) {
-	most := hashBound*mean + noise
+func (a *account) bound(mean, most float64) {
 	switch {
 	case a.average > most:
 		a.feedback = max(a.feedback*max(most/a.average, slowest), leastFactor)
@@ -349,6 +349,7 @@ func (b *Balancer) again(now time.Time, s Service, weights []Weight) time.Time {
 			next = t
 		}
 	}
+	sooner(b.spill.again(now))
 	for i, w := range weights {
 		if w.Ramp < 1 {
 			e := s.Endpoints[i]

@@ -90,31 +90,61 @@ const (
 )
 
 // Spill is the value for Service.Spill after the last Step.
-func (b *Balancer) Spill() float64 { return b.spill }
+func (b *Balancer) Spill() float64 { return b.spill.told }
+
+// A spill is what goes past the nearest class, and of when that is.
+type spill struct {
+	part   float64 // by steps, before ageing
+	told   float64
+	at     time.Time     // when the nearest class told last
+	period time.Duration // between its samples
+}
 
 // stepSpill lets more answers go past the nearest class to the next one while it has too much, and fewer once it has no more than that.
 // fresh are the endpoints with a new sample: a class of which most are silent is left where it is.
 func (b *Balancer) stepSpill(now time.Time, endpoints []Endpoint, fresh []int) {
 	near, next := nearestClasses(endpoints)
-	told := 0
+	told, period := 0, time.Duration(0)
 	for _, i := range fresh {
 		if endpoints[i].class() == near {
-			told++
+			told, period = told+1, max(period, b.accounts[i].every())
 		}
 	}
 	load, n := b.mean(now, endpoints, func(e Endpoint) bool { return e.class() == near })
+	if told == 0 || 2*told < n {
+		return
+	}
+	s := &b.spill
+	s.part, s.at, s.period = s.aged(now), now, period
 	nextLoad, nextTold := b.mean(now, endpoints, func(e Endpoint) bool { return e.class() == next })
-	waits := b.waits(endpoints, near, load-nextLoad)
-	switch {
-	case told == 0 || 2*told < n:
+	switch waits := b.waits(now, endpoints, near, load, load-nextLoad); {
 	case nextTold == 0 || load <= nextLoad || waits < calm:
-		b.spill = max(b.spill-spillStep, 0)
+		s.part = max(s.part-spillStep, 0)
 	case load > spillAbove*nextLoad && waits > 1:
-		b.spill = min(b.spill+spillStep, mostSpill)
+		s.part = min(s.part+spillStep, mostSpill)
 	}
-	if b.spill < spillStep/2 { // tenths do not add up to nothing
-		b.spill = 0
+}
+
+// aged is the part that is left of what was told last: like a weight's, it halves with each period that the nearest class is silent.
+func (s *spill) aged(now time.Time) float64 {
+	if s.part == 0 {
+		return 0
 	}
+	return aged(s.part, 0, float64(now.Sub(s.at))/float64(max(s.period, time.Millisecond))-freshPeriods)
+}
+
+// tell sets what is told: in whole steps, since each change makes pickers.
+func (s *spill) tell(now time.Time) { s.told = math.Round(s.aged(now)/spillStep) * spillStep }
+
+// again is when it is less by time alone; zero: never.
+func (s *spill) again(now time.Time) time.Time {
+	if s.told == 0 {
+		return time.Time{}
+	}
+	if fresh := s.at.Add(freshPeriods * s.period); fresh.After(now) {
+		return fresh
+	}
+	return now.Add(s.period)
 }
 
 // nearestClasses are the first two of the endpoints that may be picked.
@@ -132,22 +162,20 @@ func nearestClasses(endpoints []Endpoint) (near, next int64) {
 	return near, next
 }
 
-// waits is how much the endpoints of the nearest class have, of what makes requests wait so long that clients notice it as they would notice
-// the way to the next class. more is what their load is above that of the next class.
-func (b *Balancer) waits(endpoints []Endpoint, near int64, more float64) float64 {
+// waits is how much the endpoints of the nearest class have, as far as they tell, of what makes requests wait so long that clients notice it as
+// they would notice the way to the next class. load is their mean, and more what it is above that of the next class.
+func (b *Balancer) waits(now time.Time, endpoints []Endpoint, near int64, load, more float64) float64 {
+	switch b.signal {
+	case CPU:
+		return load / idleCPU
+	case Latency:
+		return more / bucket.Seconds()
+	}
 	all, n := 0.0, 0.0
 	for i, e := range endpoints {
-		if e.class() != near || e.State != Up || e.Draining {
-			continue
-		}
-		switch n++; b.signal {
-		case CPU:
-			all += b.accounts[i].average / idleCPU
-		case InFlight:
-			all += b.accounts[i].average * positive(e.Capacity) / idleInFlight
-		default:
-			all += more / bucket.Seconds()
+		if a := &b.accounts[i]; e.class() == near && e.State == Up && !e.Draining && a.age(now) <= freshPeriods {
+			all, n = all+a.average*positive(e.Capacity), n+1
 		}
 	}
-	return all / max(n, 1)
+	return all / max(n, 1) / idleInFlight
 }

@@ -170,6 +170,7 @@ func TestSpillOf(t *testing.T) {
 	}{
 		{"most are near", distant(Closest, 0, 0, 0, 0, 0, far), []float64{1, 1, 1, 1, 1, 0}, 0.1},
 		{"the next are idle, those behind are not", distant(Closest, 0, far, 2*far, 2*far), []float64{0.9, 0.1, 1, 1}, 0.1},
+		{"one of the near tells", distant(Closest, 0, 0, 0, 0, far), []float64{0.9, math.NaN(), math.NaN(), math.NaN(), 0.1}, 0.1},
 		{"by no distance", distant(Capacity, 0, far), []float64{1, 0}, 0},
 		{"by distance in a semantic name", named, []float64{1, 0}, 0.1},
 	} {
@@ -178,6 +179,27 @@ func TestSpillOf(t *testing.T) {
 		if got := x.Spill(); math.Abs(got-tt.want) > 1e-9 {
 			t.Errorf("%s: spills %v, want %v", tt.name, got, tt.want)
 		}
+	}
+}
+
+// What spills comes back by half with each period that the nearest are silent, whatever the others tell; the step is due when Step says.
+func TestSpillForgets(t *testing.T) {
+	x := teller{service: distant(Closest, 0, 0, 5*time.Millisecond), now: epoch}
+	for range 9 {
+		x.tell(ofCPU, 1, 1, 0.1)
+	}
+	if got := x.Spill(); math.Abs(got-0.9) > 1e-9 {
+		t.Fatalf("spills %v", got)
+	}
+	var got []float64
+	now := x.now.Add(-2 * time.Second)
+	for range 7 {
+		far := Load{At: now.Add(-time.Millisecond), CPU: Read(0.1)}
+		_, now = x.Step(nil, now, x.service, []Load{{}, {}, far})
+		got = append(got, math.Round(100*x.Spill())/100)
+	}
+	if diff := cmp.Diff([]float64{0.9, 0.9, 0.4, 0.2, 0.1, 0.1, 0}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
@@ -201,6 +223,51 @@ func TestClosestInPanic(t *testing.T) {
 		}
 		if diff := cmp.Diff(tt.want, answered(NewPicker(s, IPv6, 0), 100)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
+		}
+	}
+}
+
+// Endpoints that drain answer by distance only where no other is up: those elsewhere are no help, and those here would draw all to a place that
+// is being left.
+func TestClosestWithDrains(t *testing.T) {
+	const ms = time.Millisecond
+	for _, tt := range []struct {
+		name           string
+		down, draining []int
+		want           map[string]int
+	}{
+		{"far ones drain", []int{1, 2, 3}, []int{4, 5}, map[string]int{"::1": 25, "::2": 25, "::3": 25, "::4": 25}},
+		{"near ones drain", []int{5}, []int{0, 1, 2, 3}, map[string]int{"::5": 100}},
+		{"near ones drain, most are down", []int{5, 6, 7}, []int{0, 1, 2, 3}, map[string]int{"::5": 25, "::6": 25, "::7": 25, "::8": 25}},
+		{"none stays", nil, []int{0, 1, 2, 3, 4, 5}, map[string]int{"::1": 25, "::2": 25, "::3": 25, "::4": 25}},
+	} {
+		s := distant(Closest, 0, 0, 0, 0, 6*ms, 6*ms)
+		if len(tt.down) > 1 && tt.down[1] == 6 {
+			s = distant(Closest, 0, 0, 0, 0, 6*ms, 6*ms, 6*ms, 6*ms)
+		}
+		s.Panic.Below = 0.5
+		for _, i := range tt.down {
+			s.Endpoints[i].State = Down
+		}
+		for _, i := range tt.draining {
+			s.Endpoints[i].Draining = true
+		}
+		if diff := cmp.Diff(tt.want, answered(NewPicker(s, IPv6, 0), 100)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
+		}
+	}
+}
+
+// A CPU that is busy all the time is too much for Hash wherever the others have less to do, and not where they have as much.
+func TestHashIsBoundedByCPU(t *testing.T) {
+	for others, want := range map[float64]bool{0.5: true, 0.65: true, 0.75: true, 0.9: true, 1: false} {
+		x := teller{service: weighted(Hash, 1, 1, 1, 1, 1), now: epoch}
+		var got []float64
+		for range 60 {
+			got = factors(x.tell(ofCPU, 1, others, others, others))
+		}
+		if got[0] < 1 != want {
+			t.Errorf("beside others with %v: %v", others, got)
 		}
 	}
 }

@@ -115,6 +115,9 @@ func (s Service) eligible(f Family) choice {
 		}
 	}
 	up, helping, known := weight[healthy], weight[healthy]+weight[leaving], weight[healthy]+weight[sick]
+	if s.Policy.byDistance() {
+		helping = up // those that leave may be where nobody is sent to, or draw all to where they are
+	}
 	switch {
 	case all == 0:
 		return choice{}
@@ -130,11 +133,19 @@ func (s Service) eligible(f Family) choice {
 	if c, ok := s.Panic.instead(f, why); ok {
 		return c
 	}
-	serving := s.of(f, all, sick, doubtful, healthy, leaving)
+	serving := s.of(f, all, s.Policy.doubted()...)
 	if len(serving) == 0 {
 		serving = s.of(f, all, spent)
 	}
 	return choice{endpoints: serving, reason: why + ": " + s.Policy.distrust()}
+}
+
+// doubted are those who answer where checks are not believed.
+func (p Policy) doubted() []group {
+	if p.byDistance() {
+		return []group{sick, doubtful, healthy}
+	}
+	return []group{sick, doubtful, healthy, leaving}
 }
 
 // distrust tells who answers where checks are not believed.

@@ -63,15 +63,16 @@ func (s Signal) of(e Endpoint, l Load) Reading {
 	return r
 }
 
-// noise is by how much the averages of endpoints differ that are equally loaded. Latency differs by what of a way makes no difference, too.
-func (s Signal) noise(e Endpoint) float64 {
+// bound is how much more than the mean of all is not too much for one yet: by a part, and by what the averages of endpoints differ that are equally
+// loaded. Latency differs by what of a way makes no difference, too; a CPU that is busy all the time has too much wherever others have less.
+func (s Signal) bound(e Endpoint, mean float64) float64 {
 	switch s {
 	case InFlight:
-		return boundNoise / positive(e.Capacity)
+		return hashBound*mean + boundNoise/positive(e.Capacity)
 	case Latency:
-		return bucket.Seconds()
+		return hashBound*mean + bucket.Seconds()
 	default:
-		return boundCPU
+		return max(mean, min(hashBound*mean+boundCPU, brakeCPU))
 	}
 }
 
