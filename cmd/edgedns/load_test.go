@@ -37,8 +37,8 @@ services:
       - {address: 127.0.0.1, port: 8080, capacity: 10}
       - {address: 127.0.0.2, port: 8080, capacity: 10}
       - {address: 127.0.0.3, port: 8080, capacity: 10}
-rate_limit: {rate: 1000000} # the test is one client that asks as fast as it can
 metrics: {listen: "[::1]:9411"}
+rate_limit: {rate: 1000000} # the test is one client that asks as fast as it can
 `
 
 // loadedPod is edgeprobe app on port 8080 of an address. What it tells of its load is passed on at port 8081, unless that
