@@ -13,14 +13,21 @@ import (
 	"github.com/anyedge/anyedge/pkg/steering"
 )
 
-// bare is the server of edgedns without all that is around it: no limits, no checks, no metrics read. changes is how many
-// endpoints change in a second, each through Server.Update as edgedns itself does it.
-func bare(ctx context.Context, addr netip.AddrPort, changes int) error {
+// none and shipped are what protects the server: nothing, and what writeConfig gives edgedns. Counters and the query log, which is
+// off, are the same in both.
+var (
+	none    = dnsserver.Protection{Cookies: dnsserver.Cookies{Off: true}}
+	shipped = dnsserver.Protection{RateLimit: dnsserver.RateLimit{Rate: shippedRate, Burst: shippedRate * 5 / 2, Slip: dnsserver.DefaultRateLimit.Slip}}
+)
+
+// bare is the server of edgedns without what is around it: no file, no checks, no metrics read. changes is how many endpoints change in
+// a second, each through Server.Update as edgedns itself does it.
+func bare(ctx context.Context, addr netip.AddrPort, protection dnsserver.Protection, changes int) error {
 	sockets, err := dnsserver.Listen([]netip.AddrPort{addr})
 	if err != nil {
 		return err
 	}
-	s, err := dnsserver.New(dnsserver.Config{Site: "bench", Listeners: sockets})
+	s, err := dnsserver.New(dnsserver.Config{Site: "bench", Listeners: sockets, Protection: protection})
 	if err != nil {
 		return err
 	}

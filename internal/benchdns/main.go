@@ -58,7 +58,14 @@ func command() *cobra.Command {
 			}
 			return echo(addr)
 		}},
-		&cobra.Command{Use: "bare ADDR CHANGES", Hidden: true, Args: cobra.ExactArgs(2), RunE: func(_ *cobra.Command, args []string) error {
+		&cobra.Command{Use: "bare ADDR", Hidden: true, Args: cobra.ExactArgs(1), RunE: func(_ *cobra.Command, args []string) error {
+			addr, err := netip.ParseAddrPort(args[0])
+			if err != nil {
+				return err
+			}
+			return bare(context.Background(), addr, none, 0)
+		}},
+		&cobra.Command{Use: "changing ADDR CHANGES", Hidden: true, Args: cobra.ExactArgs(2), RunE: func(_ *cobra.Command, args []string) error {
 			addr, err := netip.ParseAddrPort(args[0])
 			if err != nil {
 				return err
@@ -67,7 +74,7 @@ func command() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return bare(context.Background(), addr, changes)
+			return bare(context.Background(), addr, shipped, changes)
 		}})
 	return cmd
 }

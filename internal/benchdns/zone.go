@@ -53,11 +53,14 @@ func writeZone(path string) error {
 	})
 }
 
-// writeConfig writes the same for edgedns. All is as shipped, cookies too, but for the rate: the generator is one address. No address is
-// exempt, so that every query pays for being counted.
+// shippedRate is the rate limit of edgedns here: the generator is one address.
+const shippedRate = 1000000
+
+// writeConfig writes the same for edgedns. All is as shipped, cookies too, but for the rate. No address is exempt,
+// so that every query pays for being counted.
 func writeConfig(path string, addr, metrics netip.AddrPort) error {
 	return writeLines(path, func(line func(string, ...any)) {
-		line("site: bench\nlisten: [%q]\nmetrics: {listen: %q}\nrate_limit: {rate: 1000000}", addr, metrics)
+		line("site: bench\nlisten: [%q]\nmetrics: {listen: %q}\nrate_limit: {rate: %d}", addr, metrics, shippedRate)
 		line("zones:\n  - {name: %s, ttl: %s, ns: [{name: ns.%s, addresses: [\"2001:db8:53::53\"]}]}\nservices:", zoneName, ttl, zoneName)
 		for i := range names {
 			line("  - name: %s\n    policy: capacity\n    answers: %d\n    endpoints:", name(i), perName)
