@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"runtime"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -27,6 +28,7 @@ func bare(ctx context.Context, addr netip.AddrPort, protection dnsserver.Protect
 	if err != nil {
 		return err
 	}
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1) // as edgedns itself does
 	s, err := dnsserver.New(dnsserver.Config{Site: "bench", Listeners: sockets, Protection: protection})
 	if err != nil {
 		return err
