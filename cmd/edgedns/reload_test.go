@@ -43,7 +43,8 @@ var moreConfig = strings.Replace(testConfig, `  - name: api.edge.example.
 
 // Whatever is reloaded while clients ask: every answer is right, and what was known of endpoints that stay is kept.
 func TestReloadUnderLoad(t *testing.T) {
-	path := configFile(t, testConfig)
+	const unlimited = "rate_limit: {off: true}\n" // two clients that never rest are over the limit in a second
+	path := configFile(t, testConfig+unlimited)
 	lines := startFile(t, path)
 	pod(t, "127.0.0.9:7001") // works, and still is not known to
 	pod(t, "127.0.0.1:7001")
@@ -67,7 +68,7 @@ func TestReloadUnderLoad(t *testing.T) {
 		})
 	}
 	for range 5 {
-		reload(t, path, moreConfig, lines, taken)
+		reload(t, path, moreConfig+unlimited, lines, taken)
 		if got, want := ask(t, "new.edge.example.", dns.TypeA), "NOERROR 127.0.0.3/5"; got != want {
 			t.Errorf("a new service is %q, want %q", got, want)
 		}
@@ -75,7 +76,7 @@ func TestReloadUnderLoad(t *testing.T) {
 		if got, want := ask(t, "new.edge.example.", dns.TypeA), "NOERROR 127.0.0.3/5"; got != want {
 			t.Errorf("after a bad file it is %q, want %q", got, want)
 		}
-		reload(t, path, testConfig, lines, taken)
+		reload(t, path, testConfig+unlimited, lines, taken)
 		if got := ask(t, "new.edge.example.", dns.TypeA); got != "NXDOMAIN" {
 			t.Errorf("a service that is gone is %q, want NXDOMAIN", got)
 		}
