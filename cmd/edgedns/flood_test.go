@@ -18,10 +18,12 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/anyedge/anyedge/internal/nettest"
+	"github.com/anyedge/anyedge/pkg/health"
 )
 
 // floodFor is how long TestFlood floods, as "10s"; it is an experiment for docs/measurements.md, and skipped without.
@@ -48,7 +50,7 @@ services:
 var forged = netip.MustParsePrefix("3fff::/20")
 
 // TestFlood holds edgedns to a tenth of a processor and sends it ten times what it can answer, from forged addresses. Clients that hold a
-// cookie are answered all the same, the checks of pods go on, memory stays, and all is well within a second after the flood.
+// cookie are answered all the same, the checks of pods and that of the agent go on, memory stays, and all is well within a second after the flood.
 func TestFlood(t *testing.T) {
 	length, err := time.ParseDuration(os.Getenv(floodFor))
 	if err != nil {
@@ -72,6 +74,7 @@ func TestFlood(t *testing.T) {
 	capacity := canAnswer(t, 2*time.Second)
 	calm := [2]tried{askAround(t, 3*time.Second, false), askAround(t, 3*time.Second, true)}
 
+	agent := agentsCheck(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	sent, ended := flood(ctx, t, forged, floodTimes*capacity)
 	begin, already := time.Now(), sent.Load()
@@ -98,6 +101,7 @@ func TestFlood(t *testing.T) {
 		time.Sleep(floodPause)
 	}
 	clients.Wait()
+	checked, stayed := agent()
 	rate := float64(sent.Load()-already) / time.Since(begin).Seconds()
 	cancel()
 	ended()
@@ -106,11 +110,63 @@ func TestFlood(t *testing.T) {
 	t.Logf("capacity at a tenth of a processor %.0f q/s, flood %.0f q/s, %.1f times as much, for %s", capacity, rate, rate/capacity, length)
 	t.Logf("answered within %s, of %d clients with cookies: calm %s, flood %s; without: calm %s, flood %s",
 		askPatience, floodClients, calm[1], under[1], calm[0], under[0])
+	t.Logf("the agent's check: %s passed, stayed up: %t", checked, stayed)
 	t.Logf("memory %d MB before, %d at most; a dead pod not answered any more after %s; well again %s after the flood",
 		before>>20, most>>20, noticed, recovered)
-	if under[1].share() < 0.9 || noticed == 0 || most > before+64<<20 || recovered > time.Second {
+	if under[1].share() < 0.9 || !stayed || noticed == 0 || most > before+64<<20 || recovered > time.Second {
 		t.Error("not as promised")
 	}
+}
+
+// agentsCheck begins the check that an agent has of edgedns, with the defaults of checks, and returns once it is up. The function that it
+// returns tells how many attempts were made since, and whether it stayed up.
+func agentsCheck(t *testing.T) func() (since tried, stayed bool) {
+	t.Helper()
+	m := health.NewMonitor(nil, health.Service{Name: "dns", Checks: []health.Check{{
+		Name:     "answers",
+		Checker:  health.DNS{Target: netip.MustParseAddrPort("[2001:db8:53::53]:53"), Name: "health.edge.example.", Type: dns.TypeAAAA},
+		Interval: time.Second, Timeout: 500 * time.Millisecond, FastInterval: 200 * time.Millisecond, Rise: 3, Fall: 3,
+	}}})
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := m.Run(ctx); err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	t.Cleanup(func() { cancel(); running.Wait() })
+	for m.Status()[0].State != health.Up {
+		<-m.Changed()
+	}
+	before, up := attempts(t, m), m.Status()[0].Since
+	return func() (tried, bool) {
+		now := attempts(t, m)
+		return tried{now.asked - before.asked, now.answered - before.answered}, m.Status()[0].State == health.Up && m.Status()[0].Since.Equal(up)
+	}
+}
+
+// attempts are those of the checks of a monitor so far.
+func attempts(t *testing.T, m *health.Monitor) (all tried) {
+	t.Helper()
+	r := prometheus.NewRegistry()
+	r.MustRegister(m)
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() != "anyedge_health_attempts_total" {
+			continue
+		}
+		for _, c := range f.GetMetric() {
+			n := int(c.GetCounter().GetValue())
+			all.asked += n
+			if strings.Contains(c.String(), `"success"`) {
+				all.answered += n
+			}
+		}
+	}
+	return all
 }
 
 // anyAddress makes all addresses of a prefix this host's.
