@@ -18,8 +18,9 @@ import (
 // drains are the endpoints that get nothing new by request. They are kept in a file, if there is one; one whose endpoint is not
 // there now is kept, too, since it may come back.
 type drains struct {
-	file string // empty: none
-	list map[drain]time.Time
+	file   string // empty: none
+	list   map[drain]time.Time
+	orders int // how many there were: list may have changed with each
 }
 
 // drain is one request.
@@ -63,6 +64,7 @@ func (d *drains) set(one drain, on bool, now time.Time) error {
 	if was == on {
 		return nil
 	}
+	d.orders++
 	if on {
 		d.list[one] = now
 	} else {

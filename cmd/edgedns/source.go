@@ -20,6 +20,7 @@ type source struct {
 	since    time.Time          // of synced
 	services []steering.Service // as they were told last, in the order of the configuration
 	drains   *drains
+	ordered  int       // so many of the orders to drain are in services
 	next     time.Time // when time alone may change something
 	ways     ways
 }
@@ -86,6 +87,7 @@ func (s *source) content(status []health.Status) dnsserver.Content {
 	for i, service := range s.cfg.Services {
 		s.services[i] = service.Service
 	}
+	s.ordered = -1
 	s.changes(status)
 	return dnsserver.Content{Zones: s.cfg.Zones, Services: s.services, Access: s.cfg.Access, Synced: s.synced}
 }
@@ -93,9 +95,11 @@ func (s *source) content(status []health.Status) dnsserver.Content {
 // changes are the services of which the status of all checks, the drains or the loads tell something new.
 func (s *source) changes(status []health.Status) (changed []steering.Service) {
 	now := time.Now()
+	ordered := s.ordered != s.drains.orders // else nobody need look at each of a million endpoints
+	s.ordered = s.drains.orders
 	for i, service := range s.cfg.Services {
 		sv, n := &s.services[i], min(len(service.Checks), len(status)) // of a monitor, status has the order of checks
-		news := s.drains.apply(sv, service.Endpoints)
+		news := ordered && s.drains.apply(sv, service.Endpoints)
 		news = s.update(sv, service, status[:n]) || news
 		if s.loads != nil {
 			news = s.loads.weigh(now, service, sv, status[:n], news) || news
