@@ -364,8 +364,8 @@ func TestJournalOfAFailover(t *testing.T) {
 		s.healthy(two)
 		s.health.set("app", health.Down)
 		s.sleep(time.Second)
+		s.Hurry() // before the end: it is one decision then
 		s.cancel()
-		s.Hurry()
 		<-s.done
 	})
 	flush(t, journal)
