@@ -60,9 +60,7 @@ func TestFlood(t *testing.T) {
 	for _, a := range []string{"2001:db8:53::53/128", "2001:db8:1::1/128", "2001:db8:1::2/128"} {
 		nettest.AddAddress(t, a)
 	}
-	if err := os.WriteFile("/proc/sys/net/ipv6/ip_nonlocal_bind", []byte("1"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	bindAnything(t)
 	for _, p := range []string{forged.String(), "2001:db8:c::/48"} {
 		anyAddress(t, p)
 	}
@@ -169,7 +167,17 @@ func attempts(t *testing.T, m *health.Monitor) (all tried) {
 	return all
 }
 
-// anyAddress makes all addresses of a prefix this host's.
+// bindAnything lets sockets be bound to addresses that the host does not have, until the test ends.
+func bindAnything(t *testing.T) {
+	t.Helper()
+	const path = "/proc/sys/net/ipv6/ip_nonlocal_bind"
+	if err := os.WriteFile(path, []byte("1"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.WriteFile(path, []byte("0"), 0o644) })
+}
+
+// anyAddress makes all addresses of a prefix this host's, until the test ends.
 func anyAddress(t *testing.T, prefix string) {
 	t.Helper()
 	lo, err := netlink.LinkByName("lo")
@@ -184,6 +192,7 @@ func anyAddress(t *testing.T, prefix string) {
 	if err := netlink.RouteAdd(r); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = netlink.RouteDel(r) })
 }
 
 // startHeld starts edgedns as a process of its own that gets a share of one processor, and waits until it answers.

@@ -41,12 +41,11 @@ metrics: {listen: "[::1]:9410"}
 func TestSpoofedFlood(t *testing.T) {
 	nettest.Need(t)
 	agent := buildAgent(t)
-	if err := os.WriteFile("/proc/sys/net/ipv6/ip_nonlocal_bind", []byte("1"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	bindAnything(t)
 	neighbors := netip.MustParsePrefix("2001:db8:53::/64")
 	anyAddress(t, neighbors.String())
 	limited := startFile(t, configFile(t, spoofDNS))
+	t.Cleanup(func() { nettest.RemoveAddress(t, "2001:db8:53::53/128") }) // an agent that is killed leaves its VIPs
 	d := nettest.StartDaemon(t, "service up", agent, "--config", configFile(t, spoofAgent))
 	for begin := time.Now(); count(t, "[::1]:9411", `anyedge_dns_cookies_total{cookie="good"}`) == 0; time.Sleep(50 * time.Millisecond) {
 		if time.Since(begin) > time.Minute {

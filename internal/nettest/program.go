@@ -114,6 +114,22 @@ func (d *Daemon) String() string {
 	return d.text.String()
 }
 
+// RemoveAddress takes an address off lo that a program has put there.
+func RemoveAddress(t testing.TB, prefix string) {
+	t.Helper()
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := netlink.ParseAddr(prefix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := netlink.AddrDel(lo, a); err != nil {
+		t.Errorf("%s: %v", prefix, err)
+	}
+}
+
 // AddAddress gives lo an address such as 2001:db8::1/128 until the test ends, and waits until it can be used: the kernel
 // adds the local route of an IPv6 address a moment later, and a client that connects before that is stuck with no route.
 func AddAddress(t testing.TB, prefix string) {

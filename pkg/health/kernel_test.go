@@ -312,7 +312,7 @@ func TestOverflowIsTold(t *testing.T) {
 // all the same.
 func TestFloodHidesNoEnd(t *testing.T) {
 	nettest.Need(t)
-	l := Listener{Network: "udp", Port: 5315}
+	l, last := Listener{Network: "udp", Port: 5315}, Listener{Network: "udp", Port: 5316}
 	m := NewMonitor(nil, watching(l))
 	reading := make(chan struct{})
 	m.open = func(where Namespace, listeners []Listener) (kernel, error) {
@@ -328,8 +328,13 @@ func TestFloodHidesNoEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	wait(m, Up)
+	others := make(chan socketEvent, 1000)
+	watchEvents(t, others, last)
 	other := net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: int(l.Port)}
-	for i := range 500 {
+	for i := range 501 {
+		if i == 500 {
+			other.Port = int(last.Port)
+		}
 		flood, err := net.ListenUDP("udp4", &other)
 		if err != nil {
 			t.Fatal(err)
@@ -339,6 +344,7 @@ func TestFloodHidesNoEnd(t *testing.T) {
 			c.Close()
 		}
 	}
+	<-others // the kernel has told the end of the last one, so that of the others as well: it does so in its own time
 	close(reading)
 	wait(m, Down)
 	for testutil.ToFloat64(m.metrics.lost) == 0 { // the end may have been seen a moment before it
