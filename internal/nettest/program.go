@@ -117,31 +117,29 @@ func (d *Daemon) String() string {
 // RemoveAddress takes an address off lo that a program has put there.
 func RemoveAddress(t testing.TB, prefix string) {
 	t.Helper()
+	lo, a := onLoopback(t, prefix)
+	if err := netlink.AddrDel(lo, a); err != nil {
+		t.Errorf("%s: %v", prefix, err)
+	}
+}
+
+func onLoopback(t testing.TB, prefix string) (lo netlink.Link, a *netlink.Addr) {
+	t.Helper()
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := netlink.ParseAddr(prefix)
-	if err != nil {
+	if a, err = netlink.ParseAddr(prefix); err != nil {
 		t.Fatal(err)
 	}
-	if err := netlink.AddrDel(lo, a); err != nil {
-		t.Errorf("%s: %v", prefix, err)
-	}
+	return lo, a
 }
 
 // AddAddress gives lo an address such as 2001:db8::1/128 until the test ends, and waits until it can be used: the kernel
 // adds the local route of an IPv6 address a moment later, and a client that connects before that is stuck with no route.
 func AddAddress(t testing.TB, prefix string) {
 	t.Helper()
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := netlink.ParseAddr(prefix)
-	if err != nil {
-		t.Fatal(err)
-	}
+	lo, a := onLoopback(t, prefix)
 	a.Flags |= unix.IFA_F_NODAD
 	if err := netlink.AddrAdd(lo, a); err != nil {
 		t.Fatal(err)

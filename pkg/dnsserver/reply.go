@@ -90,12 +90,11 @@ func (c *client) bare(buf, query []byte, rcode int) ([]byte, exchange) {
 	return q.brief(buf, query, rcode, false), exchange{rcode: rcode}
 }
 
-// otherVersion tells that this server speaks EDNS of version 0 alone (RFC 6891 section 6.1.3), whatever else is in the query. A usual
+// otherVersion tells that this server speaks EDNS of version 0 alone (RFC 6891 section 6.1.3), whatever else is in the query. Its
 // question comes back.
 func (c *client) otherVersion(buf, query []byte) ([]byte, exchange) {
-	var q question
-	q.read(query) // as far as it can
-	q.client = *c
+	q := question{client: *c}
+	q.readAlone(query)
 	return q.brief(buf, query, dns.RcodeBadVers, false), exchange{qtype: q.qtype, rcode: dns.RcodeBadVers}
 }
 
